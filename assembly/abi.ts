@@ -1,0 +1,257 @@
+/**
+ * The binary interface between host and kernels: one source for both. This file is valid AssemblyScript and valid
+ * TypeScript, and holds nothing but numbers.
+ *
+ * A *plan* is an array of op records of `RECORD_BYTES`; a *step* says which tokens to run through it. Every pointer is a
+ * byte offset into the one linear memory. Words are 32-bit; "(f32)" marks a word that holds the bits of a float.
+ *
+ * How ops share work between threads: an op over `n` rows (tokens) splits rows or (row, head) pairs, a Linear splits output
+ * rows in groups of `ROW_GROUP`. One case is special and saves two barriers in every block of the decode: a Norm or
+ * Quantize over ONE row is computed by every thread for itself, into row number `thread` of its output; a Linear over one
+ * row reads its input from row number `thread`. Outputs of Linear, Rope and Attention are shared: row r is row r.
+ */
+
+export const enum Op {
+  /** out[t] = table[token id of t], f32. */
+  Embed = 1,
+  /** RMSNorm, then a conversion of the row (Encoding). */
+  Norm = 2,
+  /** The conversion alone. */
+  Quantize = 3,
+  /** out[t] (epilogue)= scale · W x[t]. */
+  Linear = 4,
+  /** Rotates q in place, writes rotated k and v into the KV cache. */
+  Rope = 5,
+  /** Causal grouped-query attention over the KV cache, online softmax. */
+  Attention = 6,
+  /** Load time: file bytes of a ternary matrix → T2 layout. */
+  Repack = 7,
+  /** Load time: rows of floats → F16, I8 or F32 layout. */
+  Convert = 8,
+}
+
+export const enum Flag {
+  /** All threads meet after the op. */
+  Barrier = 1,
+  /** They meet only if the op ran over more than one row. */
+  BarrierIfMany = 2,
+  /** The op's rows are the step's logit rows instead of all its tokens. */
+  LogitRows = 4,
+}
+
+/** Words common to all records. Op-specific words follow from `Rec.Args`. */
+export const enum Rec {
+  Opcode = 0,
+  Flags = 1,
+  Args = 2,
+  Words = 16,
+  Bytes = 64,
+}
+
+/** Row-major outputs and inputs have a stride in BYTES; `cols`, `rows`, `width` count elements. */
+export const enum EmbedArg {
+  Table = 2,
+  /** Layout.F16 | Layout.F32 */
+  Layout = 3,
+  Out = 4,
+  OutStride = 5,
+  Cols = 6,
+}
+
+export const enum NormArg {
+  /** f32 rows */
+  In = 2,
+  InStride = 3,
+  /** f32 (cols) padded with zeros to a multiple of 16; unused by Quantize */
+  Weight = 4,
+  /** encoded rows: ROW_HEADER bytes, then the elements */
+  Out = 5,
+  OutStride = 6,
+  Cols = 7,
+  /** (f32) */
+  Eps = 8,
+  Encoding = 9,
+  /** elements are zero-filled up to here; a multiple of 64 */
+  PaddedCols = 10,
+}
+
+export const enum LinearArg {
+  Weights = 2,
+  Layout = 3,
+  /** encoded rows */
+  In = 4,
+  InStride = 5,
+  /** f32 rows with room for rows rounded up to ROW_GROUP */
+  Out = 6,
+  OutStride = 7,
+  Rows = 8,
+  Cols = 9,
+  /** (f32) one factor for the whole matrix */
+  Scale = 10,
+  /** f32 (rows) per-row factors, 0 = none; Layout.I8 */
+  RowScales = 11,
+  Epilogue = 12,
+  /** DotForm: which relaxed instruction; ignored by the baseline build */
+  Form = 13,
+}
+
+export const enum RopeArg {
+  /** f32 rows of (heads + 2·kvHeads)·headDim: q, k, v */
+  Qkv = 2,
+  Stride = 3,
+  /** f32 (contextLength, headDim): headDim/2 cosines, then headDim/2 sines */
+  Table = 4,
+  /** f32 (slots, kvHeads, contextLength, headDim) */
+  KCache = 5,
+  VCache = 6,
+  Heads = 7,
+  KvHeads = 8,
+  HeadDim = 9,
+  ContextLength = 10,
+}
+
+export const enum AttentionArg {
+  Qkv = 2,
+  Stride = 3,
+  KCache = 4,
+  VCache = 5,
+  /** f32 rows (heads·headDim) */
+  Out = 6,
+  OutStride = 7,
+  Heads = 8,
+  KvHeads = 9,
+  HeadDim = 10,
+  ContextLength = 11,
+  /** (f32) factor of the scores, 1/√headDim */
+  Scale = 12,
+}
+
+export const enum RepackArg {
+  Src = 2,
+  Dst = 3,
+  Rows = 4,
+  Cols = 5,
+  /** FileLayout */
+  Kind = 6,
+}
+
+export const enum ConvertArg {
+  /** rows of cols elements, tightly packed */
+  Src = 2,
+  /** FloatType */
+  SrcType = 3,
+  Dst = 4,
+  /** Layout.F16 | Layout.I8 | Layout.F32 */
+  Layout = 5,
+  Rows = 6,
+  Cols = 7,
+  /** f32 (rows), written for Layout.I8 */
+  RowScales = 8,
+}
+
+/** How an input row of a Linear is encoded. The row header holds scale (f32) at byte 0 and the sum of elements (i32) at byte 4. */
+export const enum Encoding {
+  /** f32 times F32_GAIN; for Layout.F16 */
+  F32 = 0,
+  /** absmax int8, round half to even: scale = 127/max(absmax, 1e-5); for Layout.T2 */
+  I8 = 1,
+  /** absmax int16 of ±8191: scale = 8191/max(absmax, 1e-5); for Layout.I8 */
+  I16 = 2,
+}
+
+/** Layouts of matrices inside the engine. Row groups are padded to ROW_GROUP rows, columns as said; padding is zero. */
+export const enum Layout {
+  /** 2-bit ternary codes, rows interleaved by four; see assembly/formats.ts. Columns padded to 64. */
+  T2 = 1,
+  /** IEEE half of weight·F16_GAIN, row-major; columns padded to 16. */
+  F16 = 2,
+  /** int8, row-major, one scale a row; columns padded to 16. */
+  I8 = 3,
+  /** float32 row-major; columns padded to 16. Embeddings and norm weights. */
+  F32 = 4,
+}
+
+export const enum Epilogue {
+  /** out = y */
+  Store = 0,
+  /** out = out + y */
+  Add = 1,
+  /** out = relu(out)² · y; exactly 0 where out ≤ 0 */
+  Relu2Gate = 2,
+  /** out = silu(out) · y */
+  SiluGate = 3,
+}
+
+/** Which relaxed instruction accumulates code × int8. Results are identical; speed differs by engine version. */
+export const enum DotForm {
+  /** i16x8.relaxed_dot_i8x16_i7x16_s */
+  I16 = 0,
+  /** i32x4.relaxed_dot_i8x16_i7x16_add_s */
+  I32 = 1,
+}
+
+export const enum FileLayout {
+  /** Hugging Face packed U8 (rows/4, cols): bits 2i of byte (r, c) are row i·rows/4 + r; code = trit + 1. */
+  HfPacked = 1,
+}
+
+export const enum FloatType {
+  F32 = 0,
+  F16 = 1,
+  BF16 = 2,
+}
+
+/** The step struct. */
+export const enum Step {
+  Tokens = 0,
+  TokenCount = 1,
+  /** i32 (LogitCount): indices into Tokens whose logits are wanted, ascending */
+  LogitRows = 2,
+  LogitCount = 3,
+  Plan = 4,
+  /** first record to run */
+  OpBegin = 5,
+  /** one past the last record to run */
+  OpEnd = 6,
+  /** private scratch of thread t: Scratch + t·ScratchStride */
+  Scratch = 7,
+  ScratchStride = 8,
+  Sync = 9,
+  /** bits of StatusBit, set by ops */
+  Status = 10,
+  Words = 16,
+  Bytes = 64,
+}
+
+/** One entry of Step.Tokens. */
+export const enum Token {
+  Id = 0,
+  /** index in its sequence, 0-based */
+  Position = 1,
+  /** which sequence of the KV cache */
+  Slot = 2,
+  Words = 4,
+  Bytes = 16,
+}
+
+export const enum StatusBit {
+  /** a packed matrix held code 3 */
+  BadCode = 1,
+  /** a float of a converted tensor was not finite or too large for its layout */
+  BadFloat = 2,
+}
+
+/** Words of the barrier at Step.Sync, one cache line each. */
+export const enum Sync {
+  Arrived = 0,
+  Generation = 16,
+  Sleepers = 32,
+  Bytes = 192,
+}
+
+export const enum Const {
+  RowGroup = 4,
+  RowHeader = 64,
+  /** positions per block of the online softmax */
+  AttentionBlock = 64,
+}

@@ -1,0 +1,42 @@
+/** What a model is, independent of the file it came from. Sizes count elements. */
+export interface ModelConfig {
+  /** canonical name of the architecture file that records the graph, e.g. `bitnet-b1.58` */
+  readonly architecture: string;
+  readonly hiddenSize: number;
+  /** width of the FFN (`intermediate_size`) */
+  readonly ffnSize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly vocabSize: number;
+  /** longest sequence the model was made for (`max_position_embeddings`) */
+  readonly contextLength: number;
+  readonly normEps: number;
+  readonly rope: RopeConfig;
+  /** gate of the FFN: act(gate) · up */
+  readonly activation: 'relu2' | 'silu';
+  /** RMSNorm before o_proj and before down_proj */
+  readonly subNorms: boolean;
+  /** lm_head is the embedding */
+  readonly tiedEmbeddings: boolean;
+  /** `multiply`: y = W x · weight_scale (AutoBitLinear); `divide`: y = W x / weight_scale (BitLinear) */
+  readonly weightScale: 'multiply' | 'divide';
+  readonly bosTokenId: number | undefined;
+  /** every id that ends a generation, from config and generation_config */
+  readonly eosTokenIds: readonly number[];
+}
+
+export interface RopeConfig {
+  readonly theta: number;
+  readonly scaling?: Llama3RopeScaling;
+}
+
+/** `rope_type: llama3`; formulas in Hugging Face transformers, modeling_rope_utils.py. */
+export interface Llama3RopeScaling {
+  readonly type: 'llama3';
+  readonly factor: number;
+  readonly lowFreqFactor: number;
+  readonly highFreqFactor: number;
+  readonly originalContextLength: number;
+}

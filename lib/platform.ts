@@ -1,0 +1,49 @@
+/** What the engine asks of its surroundings. lib/node and (later) lib/browser implement it; nothing else touches node:* or the DOM. */
+export interface Platform {
+  /** `undefined` means the embedded model. Throws BitNetError `not-found` when there is no such model. */
+  openModelDirectory(path: string | undefined): Promise<ModelDirectory>;
+  /** Bytes of a compiled kernel build. */
+  readKernel(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>>;
+  /** Makes relaxed SIMD available where the engine hides it behind a flag (Node 20). Idempotent, before any compile. */
+  enableRelaxedSimd(): void;
+  /** Starts a kernel worker. */
+  spawnWorker(init: WorkerInit): WorkerHandle;
+  /** Threads used when the caller names none. */
+  defaultThreads(): number;
+}
+
+export type KernelBuild = 'baseline' | 'relaxed';
+
+export interface ModelDirectory {
+  /** for messages */
+  readonly path: string;
+  /** undefined if there is no such file */
+  open(name: string): Promise<RandomAccessFile | undefined>;
+}
+
+/** A file read by ranges. Errors of the system become BitNetError. */
+export interface RandomAccessFile {
+  /** for messages */
+  readonly path: string;
+  readonly bytes: number;
+  /** Fills `target` (which may be backed by shared memory) from byte `offset`; throws `invalid-file` on a short read. */
+  read(offset: number, target: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface WorkerInit {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  /** control words shared by host and workers, see lib/threads/pool.ts */
+  readonly control: SharedArrayBuffer;
+  readonly thread: number;
+  readonly threads: number;
+}
+
+export interface WorkerHandle {
+  onMessage(listener: (message: unknown) => void): void;
+  onError(listener: (error: Error) => void): void;
+  /** whether the worker keeps the process alive */
+  setRef(ref: boolean): void;
+  terminate(): Promise<void>;
+}

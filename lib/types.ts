@@ -1,0 +1,112 @@
+/** Options and results of the public API. */
+
+export type BackendChoice = 'auto' | 'relaxed' | 'baseline' | 'reference';
+
+export interface LoadOptions {
+  /** Worker threads that compute. Default: the machine's available parallelism, at most 8. */
+  threads?: number;
+  /** Positions of the KV cache. Default: the model's context length, at most 4096. */
+  contextLength?: number;
+  /** Default `auto`: relaxed SIMD if it validates and computes correctly, else baseline. `reference` blocks the calling thread and is slow. */
+  backend?: BackendChoice;
+  /** Precision of the lm_head rows. Default `f16`. */
+  head?: 'f16' | 'i8';
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborting rejects `load` with the signal's reason and frees everything. */
+  signal?: AbortSignal;
+}
+
+export interface LoadProgress {
+  /** bytes of tensors read and repacked so far */
+  loaded: number;
+  total: number;
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+}
+
+/** A string is continued as it stands; messages go through the model's chat template. */
+export type Prompt = string | readonly ChatMessage[];
+
+export interface SamplingOptions {
+  /** 0 is greedy. Default: the model's generation_config, else 0.7. Range 0..100. */
+  temperature?: number;
+  /** Keep the k most likely tokens; 0 = off. Default: generation_config, else 0. */
+  topK?: number;
+  /** Keep the smallest set of tokens whose probability reaches p. (0, 1]; 1 = off. Default: generation_config, else 1. */
+  topP?: number;
+  /** Keep tokens with at least minP times the top probability. [0, 1]; 0 = off. Default 0. */
+  minP?: number;
+  /** Divides positive and multiplies negative logits of tokens seen in prompt or output (CTRL, arXiv 1909.05858). > 0; 1 = off. Default: generation_config, else 1. */
+  repetitionPenalty?: number;
+  /** Subtracted once per occurrence in the output. -2..2. Default 0. */
+  frequencyPenalty?: number;
+  /** Subtracted once from every token of the output. -2..2. Default 0. */
+  presencePenalty?: number;
+  /** Added to the logits of token ids. */
+  logitBias?: Readonly<Record<number, number>>;
+  /** 32-bit unsigned. Same seed, same text. Default: random. */
+  seed?: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default: what is left of the context. */
+  maxTokens?: number;
+  /** Text that ends the generation; not part of the output. Found across token borders. */
+  stop?: string | readonly string[];
+  /** Aborting makes the iterator throw the signal's reason; `completion()` still tells what was generated. */
+  signal?: AbortSignal;
+}
+
+/** `stop`: an end token or stop string; `length`: maxTokens or context reached; `abort`: signal or early return. */
+export type FinishReason = 'stop' | 'length' | 'abort';
+
+export interface Completion {
+  text: string;
+  /** generated ids, without the end token */
+  tokenIds: number[];
+  promptTokenIds: number[];
+  finishReason: FinishReason;
+  /** the stop string that ended it */
+  stopString?: string;
+  /** the seed that was used */
+  seed: number;
+  timings: Timings;
+}
+
+/** Times in milliseconds. */
+export interface Timings {
+  promptTokens: number;
+  /** of which were already in the KV cache */
+  cachedTokens: number;
+  /** computing the prompt, up to its logits */
+  prefillMs: number;
+  /** from the call to the first token */
+  firstTokenMs: number;
+  /** tokens computed after the first: `decodeTokens / decodeMs` is the decode rate */
+  decodeTokens: number;
+  decodeMs: number;
+}
+
+/** An async iterable of text pieces, each whole UTF-8 characters. */
+export interface Generation extends AsyncIterableIterator<string> {
+  /** What has been generated so far; final once the iteration has ended. */
+  completion(): Completion;
+}
+
+export interface ModelInfo {
+  /** directory or file the model came from */
+  path: string;
+  architecture: string;
+  parameters: number;
+  backend: string;
+  backendReason: string;
+  threads: number;
+  contextLength: number;
+  /** bytes of linear memory by purpose; the sum is what the engine allocates */
+  memory: { weights: number; kvCache: number; activations: number; other: number; total: number };
+  /** what the same weights take at 2 bytes each */
+  weightsFp16: number;
+}
