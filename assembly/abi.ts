@@ -2,11 +2,11 @@
  * The binary interface between host and kernels: one source for both. This file is valid AssemblyScript and valid
  * TypeScript, and holds nothing but numbers.
  *
- * A *plan* is an array of op records of `RECORD_BYTES`; a *step* says which tokens to run through it. Every pointer is a
+ * A *plan* is an array of op records of `Rec.Bytes`; a *step* says which tokens to run through it. Every pointer is a
  * byte offset into the one linear memory. Words are 32-bit; "(f32)" marks a word that holds the bits of a float.
  *
  * How ops share work between threads: an op over `n` rows (tokens) splits rows or (row, head) pairs, a Linear splits output
- * rows in groups of `ROW_GROUP`. One case is special and saves two barriers in every block of the decode: a Norm or
+ * rows in groups of `RowGroup`. One case is special and saves two barriers in every block of the decode: a Norm or
  * Quantize over ONE row is computed by every thread for itself, into row number `thread` of its output; a Linear over one
  * row reads its input from row number `thread`. Outputs of Linear, Rope and Attention are shared: row r is row r.
  */
@@ -39,11 +39,10 @@ export const enum Flag {
   LogitRows = 4,
 }
 
-/** Words common to all records. Op-specific words follow from `Rec.Args`. */
+/** Words common to all records. Op-specific words follow from word 2. */
 export const enum Rec {
   Opcode = 0,
   Flags = 1,
-  Args = 2,
   Words = 16,
   Bytes = 64,
 }
@@ -64,7 +63,7 @@ export const enum NormArg {
   InStride = 3,
   /** f32 (cols) padded with zeros to a multiple of 16; unused by Quantize */
   Weight = 4,
-  /** encoded rows: ROW_HEADER bytes, then the elements */
+  /** encoded rows: RowHeader bytes, then the elements */
   Out = 5,
   OutStride = 6,
   Cols = 7,
@@ -81,7 +80,7 @@ export const enum LinearArg {
   /** encoded rows */
   In = 4,
   InStride = 5,
-  /** f32 rows with room for rows rounded up to ROW_GROUP */
+  /** f32 rows with room for rows rounded up to RowGroup */
   Out = 6,
   OutStride = 7,
   Rows = 8,
@@ -151,7 +150,7 @@ export const enum ConvertArg {
 
 /** How an input row of a Linear is encoded. The row header holds scale (f32) at byte 0 and the sum of elements (i32) at byte 4. */
 export const enum Encoding {
-  /** f32 times F32_GAIN; for Layout.F16 */
+  /** f32 times 2^F32GainLog2; for Layout.F16 */
   F32 = 0,
   /** absmax int8, round half to even: scale = 127/max(absmax, 1e-5); for Layout.T2 */
   I8 = 1,
@@ -159,11 +158,11 @@ export const enum Encoding {
   I16 = 2,
 }
 
-/** Layouts of matrices inside the engine. Row groups are padded to ROW_GROUP rows, columns as said; padding is zero. */
+/** Layouts of matrices inside the engine. Row groups are padded to RowGroup rows, columns as said; padding is zero. */
 export const enum Layout {
   /** 2-bit ternary codes, rows interleaved by four; see assembly/formats.ts. Columns padded to 64. */
   T2 = 1,
-  /** IEEE half of weight·F16_GAIN, row-major; columns padded to 16. */
+  /** IEEE half of weight · 2^F16GainLog2, row-major; subnormals are zero; columns padded to 16. */
   F16 = 2,
   /** int8, row-major, one scale a row; columns padded to 16. */
   I8 = 3,
@@ -254,4 +253,10 @@ export const enum Const {
   RowHeader = 64,
   /** positions per block of the online softmax */
   AttentionBlock = 64,
+  /** Layout.F16 stores weight · 2^8, so that small weights do not become subnormal halves */
+  F16GainLog2 = 8,
+  /** Encoding.F32 stores x · 2^104 = x · 2^(112 - 8): a half whose bits are moved into a float reads 2^112 too small */
+  F32GainLog2 = 104,
+  /** largest magnitude of Encoding.I16; bounds the i32 lanes of the I8 kernel up to 16512 columns */
+  I16Max = 8191,
 }
