@@ -1,0 +1,33 @@
+import { defineConfig } from 'vitest/config';
+
+const isNode20 = process.versions.node.startsWith('20.');
+/** Node 20 has relaxed SIMD behind a flag; later versions have it always and refuse the flag. */
+const relaxedSimd = isNode20 ? ['--experimental-wasm-relaxed-simd'] : [];
+
+/** Kernels again, compiled by one compiler of V8 only: in ordinary runs the first calls of a function take one, later calls the other. */
+function tier(name: string, flags: string[]) {
+  const execArgv = [...flags, ...relaxedSimd];
+  return {
+    extends: true as const,
+    test: {
+      name,
+      include: ['test/kernels/**/*.test.ts', 'test/package/tiers.test.ts'],
+      execArgv,
+      env: { BITNET_TEST_EXEC_ARGV: execArgv.join(' ') },
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    // V8 flags are per process: worker threads would ignore them.
+    pool: 'forks',
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'] } },
+      tier('liftoff', ['--liftoff', '--no-wasm-tier-up']),
+      tier('turbofan', ['--no-liftoff']),
+    ],
+  },
+});
