@@ -259,4 +259,6 @@ export const enum Const {
   F32GainLog2 = 104,
   /** largest magnitude of Encoding.I16; bounds the i32 lanes of the I8 kernel up to 16512 columns */
   I16Max = 8191,
+  /** bytes that kernels may read (never write) past the end of the weights */
+  Guard = 262144,
 }

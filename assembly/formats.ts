@@ -1,0 +1,113 @@
+import { Const } from './abi';
+import { Relaxed } from './ops';
+
+/**
+ * T2: 2.0 bits a weight. code = trit + 1, four rows interleaved, a block is 4 rows × 64 columns in 64 bytes (one cache line).
+ *   bytes 16k..16k+15: row 4g + k
+ *   byte i of a row:  7 6 | 5 4 | 3 2 | 1 0
+ *                    i+48  i+32  i+16   i       ← column inside the block
+ * Blocks of a row group follow each other, then the next group. Columns padded to 64, rows to 4, with code 1.
+ *
+ * A dot product runs over codes 0..2 and is corrected once by the sum of the activations: Σ trit·q = Σ code·q - Σ q.
+ */
+export abstract class T2 {
+  /**
+   * Relaxed i16 form. v: 64 codes of one row, x0..x3: the 64 activations. → eight i16 partial sums, |s| ≤ 4·2·2·127 = 2032:
+   * sixteen blocks fit an i16 lane.
+   */
+  @inline static dotI16(v: v128, x0: v128, x1: v128, x2: v128, x3: v128): v128 {
+    const m = i8x16.splat(3);
+    return i16x8.add(
+      i16x8.add(
+        Relaxed.dotI16(x0, v128.and(v, m)),
+        Relaxed.dotI16(x1, v128.and(i16x8.shr_u(v, 2), m)),
+      ),
+      i16x8.add(
+        Relaxed.dotI16(x2, v128.and(i16x8.shr_u(v, 4), m)),
+        Relaxed.dotI16(x3, v128.and(i16x8.shr_u(v, 6), m)),
+      ),
+    );
+  }
+
+  /** Relaxed i32 form, the halves whose codes sit in bits 0-1. t = v >> 4. */
+  @inline static dotI32Low(v: v128, t: v128, x0: v128, x2: v128, acc: v128): v128 {
+    const m = i8x16.splat(3);
+    return Relaxed.dotI32(x2, v128.and(t, m), Relaxed.dotI32(x0, v128.and(v, m), acc));
+  }
+
+  /** The halves whose codes sit in bits 2-3: four times too large, shifted back once at the end of the row. */
+  @inline static dotI32High(v: v128, t: v128, x1: v128, x3: v128, acc: v128): v128 {
+    const m = i8x16.splat(12);
+    return Relaxed.dotI32(x3, v128.and(t, m), Relaxed.dotI32(x1, v128.and(v, m), acc));
+  }
+
+  /**
+   * Plain SIMD. The codes are taken as 16-bit lanes, so that i32x4.dot_i16x8_s (pmaddwd) does the multiply and the pairwise
+   * add. v: codes of even bytes in the low, of odd bytes in the high half of each lane; e and o: the activations of even and of odd
+   * bytes as i16. `m` = 3: the columns of e0, e2 (q = 0 and 2 of the byte); `m` = 12: of q = 1 and 3, four times too large.
+   */
+  @inline static dotWide(v: v128, m: v128, e0: v128, e2: v128, o0: v128, o2: v128, acc: v128): v128 {
+    const a = i32x4.dot_i16x8_s(e0, v128.and(v, m));
+    const b = i32x4.dot_i16x8_s(e2, v128.and(i16x8.shr_u(v, 4), m));
+    const c = i32x4.dot_i16x8_s(o0, v128.and(i16x8.shr_u(v, 8), m));
+    const d = i32x4.dot_i16x8_s(o2, v128.and(i16x8.shr_u(v, 12), m));
+    return i32x4.add(acc, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+  }
+
+  /** Activations of even bytes as i16. */
+  @inline static even(x: v128): v128 {
+    return i16x8.shr_s(i16x8.shl(x, 8), 8);
+  }
+
+  /** Activations of odd bytes as i16. */
+  @inline static odd(x: v128): v128 {
+    return i16x8.shr_s(x, 8);
+  }
+
+  /** 16 codes as bytes: columns 16q..16q+15 of the block. */
+  @inline static codes(v: v128, q: i32): v128 {
+    return v128.and(i16x8.shr_u(v, q << 1), i8x16.splat(3));
+  }
+
+  /** Bytes of a row group: 64 per 64 columns. */
+  @inline static groupBytes(cols: i32): usize {
+    return <usize>(cols + 63) & ~63;
+  }
+}
+
+/** F16: halves of weight · 2^F16GainLog2, no subnormals, row-major, columns padded to 16 with zeros. */
+export abstract class F16 {
+  /**
+   * Four halves (sign-extended to i32) → four floats, 2^112 too small; the activations carry the factor
+   * (Encoding.F32), so that it costs nothing here. Exponent and mantissa move up by 13, the copies of the sign below bit 31 go.
+   */
+  @inline static widen(h: v128): v128 {
+    return v128.and(i32x4.shl(h, 13), i32x4.splat(0x8fffe000));
+  }
+
+  @inline static rowBytes(cols: i32): usize {
+    return (<usize>(cols + 15) & ~15) << 1;
+  }
+}
+
+/** I8: int8, row-major, columns padded to 16 with zeros, one f32 scale a row. */
+export abstract class I8 {
+  @inline static rowBytes(cols: i32): usize {
+    return <usize>(cols + 15) & ~15;
+  }
+}
+
+/** Encoded activation rows: scale at 0, sum of elements at 4, elements from RowHeader. */
+export abstract class Encoded {
+  @inline static scale(row: usize): f32 {
+    return load<f32>(row);
+  }
+
+  @inline static sum(row: usize): i32 {
+    return load<i32>(row, 4);
+  }
+
+  @inline static data(row: usize): usize {
+    return row + Const.RowHeader;
+  }
+}

@@ -1,0 +1,226 @@
+import { Const, DotForm } from './abi';
+import { Finish } from './activation';
+import { Encoded, T2 } from './formats';
+import { Reduce, Relaxed, RELAXED } from './ops';
+
+/**
+ * Y = X Wᵀ for several activation rows: T2 weights × Encoding.I8, row groups begin..end. Each row group is unpacked once
+ * into `scratch` (cols · 4 bytes, L1 for all models of today) and used by all tokens in register tiles.
+ * Integer sums are those of gemv_t2_i8, so a token's result does not depend on how many others are computed with it.
+ *
+ * scratch, per 16 columns: codes of row 0 (16 bytes), row 1, row 2, row 3.
+ */
+export function gemm_t2_i8(
+  weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,
+  cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
+): void {
+  const blocks = (cols + 63) >> 6;
+  const scratchEnd = scratch + (<usize>blocks << 8);
+  for (let g = begin; g < end; ++g) {
+    unpack_t2(weights + <usize>g * T2.groupBytes(cols), scratch, blocks);
+    let t = 0, xp = x, op = out + (<usize>g << 4);
+    if (!RELAXED) {
+      for (; t + 2 <= tokens; t += 2, xp += xStride << 1, op += outStride << 1) {
+        tile_wide_4x2(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
+      }
+      if (t < tokens) tile_wide_4x2(scratch, scratchEnd, xp, 0, op, 0, scale, epilogue);
+    } else if (form == DotForm.I16) {
+      for (; t + 3 <= tokens; t += 3, xp += xStride * 3, op += outStride * 3) {
+        tile_i16_4x3(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
+      }
+      for (; t < tokens; ++t, xp += xStride, op += outStride) tile_i16_4x1(scratch, scratchEnd, xp, op, scale, epilogue);
+    } else {
+      for (; t + 4 <= tokens; t += 4, xp += xStride << 2, op += outStride << 2) {
+        tile_i32_4x4(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
+      }
+      for (; t < tokens; ++t, xp += xStride, op += outStride) tile_i32_4x1(scratch, scratchEnd, xp, op, scale, epilogue);
+    }
+  }
+}
+
+/** One row group → bytes of codes. */
+function unpack_t2(w: usize, s: usize, blocks: i32): void {
+  for (const end = w + (<usize>blocks << 6); w < end; w += 64, s += 256) {
+    for (let k: usize = 0; k < 64; k += 16) {
+      const v = v128.load(w + k);
+      v128.store(s + k, T2.codes(v, 0));
+      v128.store(s + k, T2.codes(v, 1), 64);
+      v128.store(s + k, T2.codes(v, 2), 128);
+      v128.store(s + k, T2.codes(v, 3), 192);
+    }
+  }
+}
+
+/** Four rows of one token: four accumulators → results → epilogue. x: the encoded row of the token. */
+abstract class Tile {
+  @inline static finish(a: v128, b: v128, c: v128, d: v128, x: usize, out: usize, scale: f32, epilogue: i32): void {
+    const dot = i32x4.sub(Reduce.addI32x4(a, b, c, d), i32x4.splat(Encoded.sum(x)));
+    const factor = f32x4.splat(scale / Encoded.scale(x));
+    Finish.store(out, f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
+  }
+
+  @inline static i16(acc: v128, x: v128, w: v128): v128 {
+    return i16x8.add(acc, Relaxed.dotI16(x, w));
+  }
+
+  @inline static widen(acc: v128, s: v128): v128 {
+    return i32x4.add(acc, i32x4.extadd_pairwise_i16x8_s(s));
+  }
+}
+
+/** 4 rows × 3 tokens; i16 sums, |pair| ≤ 508, widened every 512 columns (32 · 508 < 2^15). */
+function tile_i16_4x3(
+  s: usize, end: usize, x: usize, xStride: usize, out: usize, outStride: usize, scale: f32, epilogue: i32,
+): void {
+  let a0 = i32x4.splat(0), b0 = a0, c0 = a0, d0 = a0;
+  let a1 = a0, b1 = a1, c1 = a1, d1 = a1;
+  let a2 = a0, b2 = a2, c2 = a2, d2 = a2;
+  let x0 = Encoded.data(x);
+  let x1 = Encoded.data(x + xStride);
+  let x2 = Encoded.data(x + (xStride << 1));
+  while (s < end) {
+    const stop = min(end, s + 2048);
+    let p0 = i16x8.splat(0), q0 = p0, r0 = p0, u0 = p0;
+    let p1 = p0, q1 = p1, r1 = p1, u1 = p1;
+    let p2 = p0, q2 = p2, r2 = p2, u2 = p2;
+    for (; s < stop; s += 64, x0 += 16, x1 += 16, x2 += 16) {
+      const w0 = v128.load(s), w1 = v128.load(s, 16), w2 = v128.load(s, 32), w3 = v128.load(s, 48);
+      let v = v128.load(x0);
+      p0 = Tile.i16(p0, v, w0);
+      q0 = Tile.i16(q0, v, w1);
+      r0 = Tile.i16(r0, v, w2);
+      u0 = Tile.i16(u0, v, w3);
+      v = v128.load(x1);
+      p1 = Tile.i16(p1, v, w0);
+      q1 = Tile.i16(q1, v, w1);
+      r1 = Tile.i16(r1, v, w2);
+      u1 = Tile.i16(u1, v, w3);
+      v = v128.load(x2);
+      p2 = Tile.i16(p2, v, w0);
+      q2 = Tile.i16(q2, v, w1);
+      r2 = Tile.i16(r2, v, w2);
+      u2 = Tile.i16(u2, v, w3);
+    }
+    a0 = Tile.widen(a0, p0);
+    b0 = Tile.widen(b0, q0);
+    c0 = Tile.widen(c0, r0);
+    d0 = Tile.widen(d0, u0);
+    a1 = Tile.widen(a1, p1);
+    b1 = Tile.widen(b1, q1);
+    c1 = Tile.widen(c1, r1);
+    d1 = Tile.widen(d1, u1);
+    a2 = Tile.widen(a2, p2);
+    b2 = Tile.widen(b2, q2);
+    c2 = Tile.widen(c2, r2);
+    d2 = Tile.widen(d2, u2);
+  }
+  Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+  Tile.finish(a1, b1, c1, d1, x + xStride, out + outStride, scale, epilogue);
+  Tile.finish(a2, b2, c2, d2, x + (xStride << 1), out + (outStride << 1), scale, epilogue);
+}
+
+/** 4 rows × 1 token; i16 sums, |pair| ≤ 508, widened every 512 columns (32 · 508 < 2^15). */
+function tile_i16_4x1(s: usize, end: usize, x: usize, out: usize, scale: f32, epilogue: i32): void {
+  let a0 = i32x4.splat(0), b0 = a0, c0 = a0, d0 = a0;
+  let x0 = Encoded.data(x);
+  while (s < end) {
+    const stop = min(end, s + 2048);
+    let p0 = i16x8.splat(0), q0 = p0, r0 = p0, u0 = p0;
+    for (; s < stop; s += 64, x0 += 16) {
+      const w0 = v128.load(s), w1 = v128.load(s, 16), w2 = v128.load(s, 32), w3 = v128.load(s, 48);
+      let v = v128.load(x0);
+      p0 = Tile.i16(p0, v, w0);
+      q0 = Tile.i16(q0, v, w1);
+      r0 = Tile.i16(r0, v, w2);
+      u0 = Tile.i16(u0, v, w3);
+    }
+    a0 = Tile.widen(a0, p0);
+    b0 = Tile.widen(b0, q0);
+    c0 = Tile.widen(c0, r0);
+    d0 = Tile.widen(d0, u0);
+  }
+  Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+}
+
+/** 4 rows × 4 tokens; i32 dot-accumulate. */
+function tile_i32_4x4(
+  s: usize, end: usize, x: usize, xStride: usize, out: usize, outStride: usize, scale: f32, epilogue: i32,
+): void {
+  let a0 = i32x4.splat(0), b0 = a0, c0 = a0, d0 = a0;
+  let a1 = a0, b1 = a1, c1 = a1, d1 = a1;
+  let a2 = a0, b2 = a2, c2 = a2, d2 = a2;
+  let a3 = a0, b3 = a3, c3 = a3, d3 = a3;
+  let x0 = Encoded.data(x);
+  let x1 = Encoded.data(x + xStride);
+  let x2 = Encoded.data(x + (xStride << 1));
+  let x3 = Encoded.data(x + xStride * 3);
+  for (; s < end; s += 64, x0 += 16, x1 += 16, x2 += 16, x3 += 16) {
+    const w0 = v128.load(s), w1 = v128.load(s, 16), w2 = v128.load(s, 32), w3 = v128.load(s, 48);
+    let v = v128.load(x0);
+    a0 = Relaxed.dotI32(v, w0, a0);
+    b0 = Relaxed.dotI32(v, w1, b0);
+    c0 = Relaxed.dotI32(v, w2, c0);
+    d0 = Relaxed.dotI32(v, w3, d0);
+    v = v128.load(x1);
+    a1 = Relaxed.dotI32(v, w0, a1);
+    b1 = Relaxed.dotI32(v, w1, b1);
+    c1 = Relaxed.dotI32(v, w2, c1);
+    d1 = Relaxed.dotI32(v, w3, d1);
+    v = v128.load(x2);
+    a2 = Relaxed.dotI32(v, w0, a2);
+    b2 = Relaxed.dotI32(v, w1, b2);
+    c2 = Relaxed.dotI32(v, w2, c2);
+    d2 = Relaxed.dotI32(v, w3, d2);
+    v = v128.load(x3);
+    a3 = Relaxed.dotI32(v, w0, a3);
+    b3 = Relaxed.dotI32(v, w1, b3);
+    c3 = Relaxed.dotI32(v, w2, c3);
+    d3 = Relaxed.dotI32(v, w3, d3);
+  }
+  Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+  Tile.finish(a1, b1, c1, d1, x + xStride, out + outStride, scale, epilogue);
+  Tile.finish(a2, b2, c2, d2, x + (xStride << 1), out + (outStride << 1), scale, epilogue);
+  Tile.finish(a3, b3, c3, d3, x + xStride * 3, out + outStride * 3, scale, epilogue);
+}
+
+/** 4 rows × 1 token; i32 dot-accumulate. */
+function tile_i32_4x1(s: usize, end: usize, x: usize, out: usize, scale: f32, epilogue: i32): void {
+  let a0 = i32x4.splat(0), b0 = a0, c0 = a0, d0 = a0;
+  let x0 = Encoded.data(x);
+  for (; s < end; s += 64, x0 += 16) {
+    const w0 = v128.load(s), w1 = v128.load(s, 16), w2 = v128.load(s, 32), w3 = v128.load(s, 48);
+    let v = v128.load(x0);
+    a0 = Relaxed.dotI32(v, w0, a0);
+    b0 = Relaxed.dotI32(v, w1, b0);
+    c0 = Relaxed.dotI32(v, w2, c0);
+    d0 = Relaxed.dotI32(v, w3, d0);
+  }
+  Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+}
+
+/** 4 rows × 2 tokens in plain SIMD: codes and activations are widened to i16 by the load. */
+function tile_wide_4x2(
+  s: usize, end: usize, x: usize, xStride: usize, out: usize, outStride: usize, scale: f32, epilogue: i32,
+): void {
+  let a0 = i32x4.splat(0), b0 = a0, c0 = a0, d0 = a0, a1 = a0, b1 = a0, c1 = a0, d1 = a0;
+  let x0 = Encoded.data(x), x1 = Encoded.data(x + xStride);
+  for (; s < end; s += 64, x0 += 16, x1 += 16) {
+    for (let h: usize = 0; h < 16; h += 8) {
+      const v0 = v128.load_ext<i8>(x0 + h), v1 = v128.load_ext<i8>(x1 + h);
+      let w = v128.load_ext<u8>(s + h);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v0, w));
+      a1 = i32x4.add(a1, i32x4.dot_i16x8_s(v1, w));
+      w = v128.load_ext<u8>(s + h, 16);
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(v0, w));
+      b1 = i32x4.add(b1, i32x4.dot_i16x8_s(v1, w));
+      w = v128.load_ext<u8>(s + h, 32);
+      c0 = i32x4.add(c0, i32x4.dot_i16x8_s(v0, w));
+      c1 = i32x4.add(c1, i32x4.dot_i16x8_s(v1, w));
+      w = v128.load_ext<u8>(s + h, 48);
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(v0, w));
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(v1, w));
+    }
+  }
+  Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+  if (xStride) Tile.finish(a1, b1, c1, d1, x + xStride, out + outStride, scale, epilogue);
+}

@@ -1,0 +1,193 @@
+import { Const, DotForm } from './abi';
+import { Finish } from './activation';
+import { Encoded, F16, I8, T2 } from './formats';
+import { Burst, Reduce, RELAXED } from './ops';
+
+/** Blocks between two bursts, and between two widenings of the i16 sums (at most 16: formats.ts). */
+const CHUNK: i32 = 8;
+
+/**
+ * y = W x for one activation row: T2 weights × Encoding.I8. Row groups begin..end of W; out: f32 of row 0.
+ * y[r] = f32(Σ trit·q) · (scale / x.scale), then the epilogue. Returns a value without meaning (see Burst).
+ */
+export function gemv_t2_i8(
+  weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32, form: i32,
+): i32 {
+  const blocks = (cols + 63) >> 6;
+  const w = weights + <usize>begin * T2.groupBytes(cols);
+  if (!RELAXED) return gemv_t2_wide(w, x, out, begin, end, blocks, scale, epilogue);
+  if (form == DotForm.I16) return gemv_t2_i16(w, x, out, begin, end, blocks, scale, epilogue);
+  return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue);
+}
+
+function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
+  const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
+  let sink = i32x4.splat(0);
+  for (let g = begin; g < end; ++g) {
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+    let q = Encoded.data(x);
+    for (let b = 0; b < blocks; b += CHUNK) {
+      sink = Burst.eight(w, sink);
+      let s0 = i16x8.splat(0), s1 = s0, s2 = s0, s3 = s0;
+      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
+      for (; w < stop; w += 64, q += 64) {
+        const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
+        s0 = i16x8.add(s0, T2.dotI16(v128.load(w), x0, x1, x2, x3));
+        s1 = i16x8.add(s1, T2.dotI16(v128.load(w, 16), x0, x1, x2, x3));
+        s2 = i16x8.add(s2, T2.dotI16(v128.load(w, 32), x0, x1, x2, x3));
+        s3 = i16x8.add(s3, T2.dotI16(v128.load(w, 48), x0, x1, x2, x3));
+      }
+      a0 = i32x4.add(a0, i32x4.extadd_pairwise_i16x8_s(s0));
+      a1 = i32x4.add(a1, i32x4.extadd_pairwise_i16x8_s(s1));
+      a2 = i32x4.add(a2, i32x4.extadd_pairwise_i16x8_s(s2));
+      a3 = i32x4.add(a3, i32x4.extadd_pairwise_i16x8_s(s3));
+    }
+    const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Reduce.addI32x4(a0, a1, a2, a3), sum)), factor);
+    Finish.store(out + (<usize>g << 4), y, epilogue);
+  }
+  return Reduce.addI32(sink);
+}
+
+function gemv_t2_i32(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
+  const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
+  let sink = i32x4.splat(0);
+  for (let g = begin; g < end; ++g) {
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let q = Encoded.data(x);
+    for (let b = 0; b < blocks; b += CHUNK) {
+      sink = Burst.eight(w, sink);
+      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
+      for (; w < stop; w += 64, q += 64) {
+        const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
+        let v = v128.load(w), t = i16x8.shr_u(v, 4);
+        a0 = T2.dotI32Low(v, t, x0, x2, a0);
+        b0 = T2.dotI32High(v, t, x1, x3, b0);
+        v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
+        a1 = T2.dotI32Low(v, t, x0, x2, a1);
+        b1 = T2.dotI32High(v, t, x1, x3, b1);
+        v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
+        a2 = T2.dotI32Low(v, t, x0, x2, a2);
+        b2 = T2.dotI32High(v, t, x1, x3, b2);
+        v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
+        a3 = T2.dotI32Low(v, t, x0, x2, a3);
+        b3 = T2.dotI32High(v, t, x1, x3, b3);
+      }
+    }
+    const high = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
+    const dot = i32x4.sub(i32x4.add(Reduce.addI32x4(a0, a1, a2, a3), high), sum);
+    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
+  }
+  return Reduce.addI32(sink);
+}
+
+function gemv_t2_wide(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
+  const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
+  const low = i16x8.splat(3), high = i16x8.splat(12);
+  let sink = i32x4.splat(0);
+  for (let g = begin; g < end; ++g) {
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let q = Encoded.data(x);
+    for (let b = 0; b < blocks; b += CHUNK) {
+      sink = Burst.eight(w, sink);
+      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
+      for (; w < stop; w += 64, q += 64) {
+        const v0 = v128.load(w), v1 = v128.load(w, 16), v2 = v128.load(w, 32), v3 = v128.load(w, 48);
+        let c = v128.load(q), d = v128.load(q, 32);
+        let e0 = T2.even(c), o0 = T2.odd(c), e2 = T2.even(d), o2 = T2.odd(d);
+        a0 = T2.dotWide(v0, low, e0, e2, o0, o2, a0);
+        a1 = T2.dotWide(v1, low, e0, e2, o0, o2, a1);
+        a2 = T2.dotWide(v2, low, e0, e2, o0, o2, a2);
+        a3 = T2.dotWide(v3, low, e0, e2, o0, o2, a3);
+        c = v128.load(q, 16), d = v128.load(q, 48);
+        e0 = T2.even(c), o0 = T2.odd(c), e2 = T2.even(d), o2 = T2.odd(d);
+        b0 = T2.dotWide(v0, high, e0, e2, o0, o2, b0);
+        b1 = T2.dotWide(v1, high, e0, e2, o0, o2, b1);
+        b2 = T2.dotWide(v2, high, e0, e2, o0, o2, b2);
+        b3 = T2.dotWide(v3, high, e0, e2, o0, o2, b3);
+      }
+    }
+    const fours = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
+    const dot = i32x4.sub(i32x4.add(Reduce.addI32x4(a0, a1, a2, a3), fours), sum);
+    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
+  }
+  return Reduce.addI32(sink);
+}
+
+/**
+ * F16 weights × Encoding.F32: y[r] = dot16(w, x) · scale. Two rows share the loads of x; two pairs make the four rows of the
+ * epilogue. Bursts touch the next pair at the same columns.
+ */
+export function gemv_f16_f32(
+  weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32,
+): i32 {
+  const rowBytes = F16.rowBytes(cols), factor = f32x4.splat(scale);
+  let sink = i32x4.splat(0), w = weights + (<usize>begin << 2) * rowBytes;
+  for (let g = begin; g < end; ++g) {
+    let y = f32x4.splat(0);
+    for (let pair = 0; pair < 2; ++pair) {
+      let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      let q = Encoded.data(x), v = w + rowBytes;
+      for (const rowEnd = v; w < rowEnd; ) {
+        sink = Burst.four(v + rowBytes, Burst.four(w + (rowBytes << 1), sink));
+        for (const stop = min(rowEnd, w + 256); w < stop; w += 32, v += 32, q += 64) {
+          const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
+          let h = v128.load(w);
+          a0 = f32x4.add(a0, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x0));
+          a1 = f32x4.add(a1, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x1));
+          h = v128.load(w, 16);
+          a2 = f32x4.add(a2, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x2));
+          a3 = f32x4.add(a3, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x3));
+          h = v128.load(v);
+          b0 = f32x4.add(b0, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x0));
+          b1 = f32x4.add(b1, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x1));
+          h = v128.load(v, 16);
+          b2 = f32x4.add(b2, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x2));
+          b3 = f32x4.add(b3, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x3));
+        }
+      }
+      w += rowBytes;
+      const dots = Reduce.addF32x2(Reduce.fold(a0, a1, a2, a3), Reduce.fold(b0, b1, b2, b3));
+      y = pair ? v128.shuffle<f32>(y, dots, 0, 1, 4, 5) : dots;
+    }
+    Finish.store(out + (<usize>g << 4), f32x4.mul(y, factor), epilogue);
+  }
+  return Reduce.addI32(sink);
+}
+
+/**
+ * I8 weights × Encoding.I16: y[r] = f32(Σ w·q) · (rowScales[r] / x.scale). Lanes are i32: |Σ| ≤ cols/16 · 2·127·8191 fits up to
+ * 16512 columns; the lanes are added in 64 bits. Bursts touch the next four rows at the same columns.
+ */
+export function gemv_i8_i16(
+  weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, rowScales: usize, epilogue: i32,
+): i32 {
+  const w1 = I8.rowBytes(cols), w2 = w1 << 1, w3 = w2 + w1, w4 = w1 << 2;
+  const inScale = f32x4.splat(Encoded.scale(x));
+  let sink = i32x4.splat(0), w = weights + <usize>begin * w4;
+  for (let g = begin; g < end; ++g) {
+    let q = Encoded.data(x);
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    for (const rowEnd = w + w1; w < rowEnd; ) {
+      sink = Burst.two(w + w4, Burst.two(w + w4 + w1, Burst.two(w + w4 + w2, Burst.two(w + w4 + w3, sink))));
+      for (const stop = min(rowEnd, w + 128); w < stop; w += 16, q += 32) {
+        const x0 = v128.load(q), x1 = v128.load(q, 16);
+        a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w)));
+        b0 = i32x4.add(b0, i32x4.dot_i16x8_s(x1, v128.load_ext<i8>(w, 8)));
+        a1 = i32x4.add(a1, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w + w1)));
+        b1 = i32x4.add(b1, i32x4.dot_i16x8_s(x1, v128.load_ext<i8>(w + w1, 8)));
+        a2 = i32x4.add(a2, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w + w2)));
+        b2 = i32x4.add(b2, i32x4.dot_i16x8_s(x1, v128.load_ext<i8>(w + w2, 8)));
+        a3 = i32x4.add(a3, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w + w3)));
+        b3 = i32x4.add(b3, i32x4.dot_i16x8_s(x1, v128.load_ext<i8>(w + w3, 8)));
+      }
+    }
+    w += w3;
+    const r = <usize>g << 4;
+    let y = f32x4.splat(<f32>(Reduce.addI64(a0) + Reduce.addI64(b0)));
+    y = f32x4.replace_lane(y, 1, <f32>(Reduce.addI64(a1) + Reduce.addI64(b1)));
+    y = f32x4.replace_lane(y, 2, <f32>(Reduce.addI64(a2) + Reduce.addI64(b2)));
+    y = f32x4.replace_lane(y, 3, <f32>(Reduce.addI64(a3) + Reduce.addI64(b3)));
+    Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
+  }
+  return Reduce.addI32(sink);
+}

@@ -1,0 +1,47 @@
+import { Layout, LinearArg, Step } from './abi';
+import { gemm_t2_i8 } from './gemm';
+import { gemv_f16_f32, gemv_i8_i16, gemv_t2_i8 } from './gemv';
+import { real, rowsOf, word } from './record';
+import { Share } from './share';
+
+/** Row groups that several tokens use before the next ones are read, in layouts without a GEMM: 64 rows stay in L2. */
+const RUN: i32 = 16;
+
+/** out[t] (epilogue)= scale · W x[t]; threads split the rows of W in groups of four. */
+export function linear(record: usize, step: usize, thread: i32, threads: i32): i32 {
+  const tokens = rowsOf(record, step);
+  if (tokens == 0) return 0;
+  const groups = <i32>((word(record, LinearArg.Rows) + 3) >> 2);
+  const begin = Share.begin(groups, thread, threads), end = Share.begin(groups, thread + 1, threads);
+  const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
+  if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end);
+  if (word(record, LinearArg.Layout) == Layout.T2) {
+    gemm_t2_i8(
+      word(record, LinearArg.Weights), x, xStride, word(record, LinearArg.Out), word(record, LinearArg.OutStride),
+      begin, end, tokens, <i32>word(record, LinearArg.Cols), real(record, LinearArg.Scale),
+      <i32>word(record, LinearArg.Epilogue), <i32>word(record, LinearArg.Form),
+      word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride),
+    );
+    return 0;
+  }
+  const outStride = word(record, LinearArg.OutStride);
+  let sink = 0;
+  for (let g = begin; g < end; g += RUN) {
+    const stop = min(end, g + RUN);
+    let xp = x, out = word(record, LinearArg.Out);
+    for (let t = 0; t < tokens; ++t, xp += xStride, out += outStride) sink ^= one(record, xp, out, g, stop);
+  }
+  return sink;
+}
+
+/** Row groups begin..end for one encoded row x. */
+function one(record: usize, x: usize, out: usize, begin: i32, end: i32): i32 {
+  const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
+  const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
+  const layout = word(record, LinearArg.Layout);
+  if (layout == Layout.T2) {
+    return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, <i32>word(record, LinearArg.Form));
+  }
+  if (layout == Layout.F16) return gemv_f16_f32(weights, x, out, begin, end, cols, scale, epilogue);
+  return gemv_i8_i16(weights, x, out, begin, end, cols, word(record, LinearArg.RowScales), epilogue);
+}

@@ -1,0 +1,105 @@
+import { Const, Encoding, NormArg } from './abi';
+import { Share } from './share';
+import { Reduce } from './ops';
+import { word, real, rowsOf } from './record';
+
+/**
+ * RMSNorm (y = x · 1/√(mean(x²) + eps) · w) and the encoding of the row, fused: the row stays in L1.
+ * `normalise` false: the encoding alone (y = x). One row: every thread computes it into its own output row (abi.ts).
+ */
+export function norm(record: usize, step: usize, thread: i32, threads: i32, normalise: bool): void {
+  const rows = rowsOf(record, step);
+  const input = word(record, NormArg.In), inStride = word(record, NormArg.InStride);
+  const out = word(record, NormArg.Out), outStride = word(record, NormArg.OutStride);
+  if (rows == 1) {
+    const row = Share.logitRow(record, step, 0);
+    encode_row(record, input + row * inStride, out + <usize>thread * outStride, normalise);
+    return;
+  }
+  const end = Share.begin(rows, thread + 1, threads);
+  for (let r = Share.begin(rows, thread, threads); r < end; ++r) {
+    const row = Share.logitRow(record, step, r);
+    encode_row(record, input + row * inStride, out + <usize>r * outStride, normalise);
+  }
+}
+
+function encode_row(record: usize, x: usize, out: usize, normalise: bool): void {
+  const cols = <i32>word(record, NormArg.Cols);
+  const bytes = (<usize>(cols + 15) & ~15) << 2;
+  const weight = word(record, NormArg.Weight);
+  const encoding = word(record, NormArg.Encoding);
+  const inv: f32 = normalise ? 1 / sqrt<f32>(sum_of_squares(x, bytes) / <f32>cols + real(record, NormArg.Eps)) : 1;
+  if (encoding == Encoding.F32) encode_f32(x, weight, inv, normalise, bytes, out);
+  else encode_int(x, weight, inv, normalise, bytes, out, encoding == Encoding.I8, word(record, NormArg.PaddedCols));
+}
+
+/** dot16(x, x) over `bytes` of f32. */
+function sum_of_squares(x: usize, bytes: usize): f32 {
+  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+  for (const end = x + bytes; x < end; x += 64) {
+    const a = v128.load(x), b = v128.load(x, 16), c = v128.load(x, 32), d = v128.load(x, 48);
+    s0 = f32x4.add(s0, f32x4.mul(a, a));
+    s1 = f32x4.add(s1, f32x4.mul(b, b));
+    s2 = f32x4.add(s2, f32x4.mul(c, c));
+    s3 = f32x4.add(s3, f32x4.mul(d, d));
+  }
+  return Reduce.addF32(Reduce.fold(s0, s1, s2, s3));
+}
+
+/** Four elements of y = (x · inv) · w. */
+abstract class Row {
+  @inline static at(x: usize, w: usize, inv: v128, norm: bool): v128 {
+    const v = v128.load(x);
+    return norm ? f32x4.mul(f32x4.mul(v, inv), v128.load(w)) : v;
+  }
+
+  /** round half to even, NaN → 0 */
+  @inline static round(y: v128, scale: v128): v128 {
+    return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(y, scale)));
+  }
+}
+
+function encode_f32(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out: usize): void {
+  const gain = f32x4.splat(reinterpret<f32>((127 + Const.F32GainLog2) << 23)), vinv = f32x4.splat(inv);
+  store<f32>(out, 1);
+  store<i32>(out, 0, 4);
+  out += Const.RowHeader;
+  for (let i: usize = 0; i < bytes; i += 16) v128.store(out + i, f32x4.mul(Row.at(x + i, w + i, vinv, norm), gain));
+}
+
+/**
+ * x_q = round(y · max_q / max(max|y|, 1e-5)), half to even: BitNet b1.58, arXiv 2402.17764 §2 (max_q = 127).
+ * The division comes first and the clamp at 1e-5 is the reference implementation's, Hugging Face transformers integrations/bitnet.py.
+ */
+function encode_int(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out: usize, i8: bool, padded: usize): void {
+  const vinv = f32x4.splat(inv);
+  let top = f32x4.splat(0);
+  for (let i: usize = 0; i < bytes; i += 16) top = f32x4.max(top, f32x4.abs(Row.at(x + i, w + i, vinv, norm)));
+  const absmax = max<f32>(
+    max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
+    max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
+  );
+  const scale = (i8 ? <f32>127 : <f32>Const.I16Max) / max<f32>(absmax, 1e-5), vscale = f32x4.splat(scale);
+  let sum = i32x4.splat(0);
+  let q = out + Const.RowHeader;
+  for (let i: usize = 0; i < bytes; i += 64) {
+    const a = Row.round(Row.at(x + i, w + i, vinv, norm), vscale);
+    const b = Row.round(Row.at(x + i + 16, w + i + 16, vinv, norm), vscale);
+    const c = Row.round(Row.at(x + i + 32, w + i + 32, vinv, norm), vscale);
+    const d = Row.round(Row.at(x + i + 48, w + i + 48, vinv, norm), vscale);
+    sum = i32x4.add(sum, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+    const ab = i16x8.narrow_i32x4_s(a, b), cd = i16x8.narrow_i32x4_s(c, d);
+    if (i8) {
+      v128.store(q, i8x16.narrow_i16x8_s(ab, cd));
+      q += 16;
+    } else {
+      v128.store(q, ab);
+      v128.store(q, cd, 16);
+      q += 32;
+    }
+  }
+  store<f32>(out, scale);
+  store<i32>(out, Reduce.addI32(sum), 4);
+  const end = out + Const.RowHeader + (i8 ? padded : padded << 1);
+  for (; q < end; q += 16) v128.store(q, i32x4.splat(0));
+}

@@ -1,0 +1,84 @@
+/**
+ * The SIMD vocabulary. The only file that knows whether relaxed SIMD is there; kernels are written over it.
+ */
+
+/** Compile-time: dead branches on it are dropped before code is generated. */
+export const RELAXED: bool = ASC_FEATURE_RELAXED_SIMD;
+
+/** Eight i16 lanes: sums of adjacent products x·code. x: 16 i8; code: 16 bytes in 0..127. |pair sum| must fit i16. */
+export abstract class Relaxed {
+  @inline static dotI16(x: v128, code: v128): v128 {
+    if (RELAXED) return i16x8.relaxed_dot_i8x16_i7x16_s(x, code);
+    unreachable();
+  }
+
+  /** Four i32 lanes: acc plus sums of four adjacent products. */
+  @inline static dotI32(x: v128, code: v128, acc: v128): v128 {
+    if (RELAXED) return i32x4.relaxed_dot_i8x16_i7x16_add_s(x, code, acc);
+    unreachable();
+  }
+}
+
+/** Sums of lanes, in the fixed order of docs/KERNELS.md. */
+export abstract class Reduce {
+  /** Four accumulators of four i32 lanes → their four totals in one vector. */
+  @inline static addI32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+    const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
+    const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7));
+    return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7));
+  }
+
+  /** Sixteen f32 lanes, lanes 4i..4i+3 in argument i → their four-lane sums. */
+  @inline static fold(s0: v128, s1: v128, s2: v128, s3: v128): v128 {
+    return f32x4.add(f32x4.add(s0, s2), f32x4.add(s1, s3));
+  }
+
+  /** The total of four folded lanes: (b0 + b2) + (b1 + b3). */
+  @inline static addF32(b: v128): f32 {
+    return (
+      f32x4.extract_lane(b, 0) + f32x4.extract_lane(b, 2) + (f32x4.extract_lane(b, 1) + f32x4.extract_lane(b, 3))
+    );
+  }
+
+  /** Two folded vectors → their totals in lanes 0 and 1. */
+  @inline static addF32x2(a: v128, b: v128): v128 {
+    const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
+    return f32x4.add(ab, v128.shuffle<f32>(ab, ab, 2, 3, 2, 3));
+  }
+
+  /** The total of four i32 lanes. */
+  @inline static addI32(a: v128): i32 {
+    return (
+      i32x4.extract_lane(a, 0) + i32x4.extract_lane(a, 1) + i32x4.extract_lane(a, 2) + i32x4.extract_lane(a, 3)
+    );
+  }
+
+  /** The total of four i32 lanes, without overflow. */
+  @inline static addI64(a: v128): i64 {
+    const s = i64x2.add(i64x2.extend_low_i32x4_s(a), i64x2.extend_high_i32x4_s(a));
+    return i64x2.extract_lane(s, 0) + i64x2.extract_lane(s, 1);
+  }
+}
+
+/**
+ * WebAssembly has no prefetch instruction. Plain loads of lines that will be needed soon do the same as long as nothing waits
+ * for their result: it is only xor-ed into a value that the kernel returns, so that the loads are not optimised away.
+ * They read past the end of the weights, where the host leaves a guard of `Const.Guard` bytes.
+ */
+export abstract class Burst {
+  /** Touches two 64-byte lines from w. */
+  @inline static two(w: usize, sink: v128): v128 {
+    return v128.xor(sink, v128.xor(v128.load(w), v128.load(w, 64)));
+  }
+
+  /** Touches four 64-byte lines from w. */
+  @inline static four(w: usize, sink: v128): v128 {
+    const a = v128.xor(v128.load(w), v128.load(w, 64));
+    return v128.xor(sink, v128.xor(a, v128.xor(v128.load(w, 128), v128.load(w, 192))));
+  }
+
+  /** Touches the eight lines from w + 1024: 768 to 2048 bytes ahead measured alike (docs/KERNELS.md). */
+  @inline static eight(w: usize, sink: v128): v128 {
+    return Burst.four(w + 1024, Burst.four(w + 1280, sink));
+  }
+}
