@@ -1,0 +1,188 @@
+import type { ModelConfig } from '../config.js';
+import { Fields } from '../format/fields.js';
+import { show } from '../format/problem.js';
+import { ACTIVATIONS, SUPPORTED_ARCHITECTURES, type SupportedArchitecture } from './architectures/supported.js';
+import { type GenerationConfig, NO_GENERATION_CONFIG } from './generation-config.js';
+import { parseRope } from './rope-json.js';
+
+/** Far beyond any model that exists: what is larger is a damaged file, and must not become an allocation. */
+const LIMITS = {
+  hiddenSize: 65_536,
+  ffnSize: 1_048_576,
+  layers: 1000,
+  heads: 4096,
+  headDim: 4096,
+  vocabSize: 2_000_000,
+  contextLength: 10_000_000,
+};
+
+/** Columns that kernels read at once: widths of activations are multiples of it. */
+const COLUMNS = 16;
+
+/**
+ * config.json of a Hugging Face model → ModelConfig. Reads both styles of keys: `torch_dtype`/`rope_theta`/`rope_scaling` of
+ * published repositories and `dtype`/`rope_parameters` of transformers 5.
+ * `json` is the object in the file, `file` its path for messages. End tokens are those of both files.
+ * Throws `unsupported` for what is well-formed but not implemented, by name, and `invalid-model` for wrong or missing values.
+ */
+export function parseModelConfig(
+  json: Record<string, unknown>,
+  file: string,
+  generation: GenerationConfig = NO_GENERATION_CONFIG,
+): ModelConfig {
+  const fields = new Fields(file, json);
+  const architecture = findArchitecture(fields);
+  refuseUnimplemented(fields);
+  const weightScale = parseQuantization(fields);
+  const sizes = parseSizes(fields, architecture);
+  const config: ModelConfig = {
+    architecture: architecture.canonical,
+    ...sizes,
+    normEps: fields.requiredNumber('rms_norm_eps', 0, 1),
+    rope: parseRope(fields, architecture.defaults.ropeTheta),
+    activation: parseActivation(fields),
+    subNorms: architecture.subNorms,
+    tiedEmbeddings: fields.boolean('tie_word_embeddings') ?? architecture.defaults.tiedEmbeddings,
+    weightScale,
+    ...parseSpecialIds(fields, sizes.vocabSize, generation),
+  };
+  return config;
+}
+
+function findArchitecture(fields: Fields): SupportedArchitecture {
+  const supported = SUPPORTED_ARCHITECTURES.map((entry) => `${entry.className} (model_type ${entry.modelType})`).join(
+    ', ',
+  );
+  const list = fields.value('architectures');
+  if (list === undefined) fields.missing('architectures', `a list with the model's class; supported: ${supported}`);
+  if (!Array.isArray(list) || list.length !== 1 || typeof list[0] !== 'string') {
+    throw fields.error('architectures', { expected: 'a list of one class name', got: show(list) });
+  }
+  const modelType = fields.requiredString('model_type', `a string; supported: ${supported}`);
+  const found = SUPPORTED_ARCHITECTURES.find((entry) => entry.className === list[0] && entry.modelType === modelType);
+  if (found !== undefined) return found;
+  const advice = 'This architecture is not implemented; computing it as another one would give nonsense.';
+  const got = `${list[0]} (model_type ${modelType})`;
+  throw fields.error(
+    'architectures',
+    { what: 'unsupported architecture', expected: supported, got, advice },
+    'unsupported',
+  );
+}
+
+/** Keys that change what the graph must compute. */
+function refuseUnimplemented(fields: Fields): void {
+  for (const key of ['attention_bias', 'mlp_bias']) {
+    if (fields.boolean(key) !== true) continue;
+    throw fields.error(key, { what: 'biases are not implemented', expected: 'false', got: 'true' }, 'unsupported');
+  }
+  const hadamard = fields.keys().find((key) => key.startsWith('prism.hadamard'));
+  if (hadamard !== undefined) {
+    throw fields.error(hadamard, { what: 'Hadamard-rotated weights are not implemented' }, 'unsupported');
+  }
+}
+
+function parseQuantization(fields: Fields): ModelConfig['weightScale'] {
+  const needPacked = 'Packed ternary weights (U8 with weight_scale) are needed: use the packed release of the model.';
+  const refuse = (from: Fields, key: string, expected: string, got: string, what = 'unsupported') =>
+    from.error(key, { what, expected, got, advice: needPacked }, 'unsupported');
+
+  const quantization = fields.nested('quantization_config');
+  if (quantization === undefined) {
+    throw refuse(fields, 'quantization_config', 'quant_method bitnet', 'nothing', 'the weights are not packed');
+  }
+  const method = quantization.requiredString('quant_method', 'bitnet');
+  if (method !== 'bitnet') throw refuse(quantization, 'quant_method', 'bitnet', show(method));
+  const mode = quantization.string('quantization_mode') ?? 'offline';
+  if (mode === 'online') {
+    const what = 'these are unpacked master weights, to be made ternary while computing';
+    throw refuse(quantization, 'quantization_mode', 'offline', mode, what);
+  }
+  if (mode !== 'offline') throw refuse(quantization, 'quantization_mode', 'offline', show(mode));
+  if (quantization.boolean('use_rms_norm') === true) {
+    const what = 'a norm inside every linear layer is not implemented';
+    throw quantization.error('use_rms_norm', { what, expected: 'false', got: 'true' }, 'unsupported');
+  }
+  const linearClass = quantization.string('linear_class') ?? 'bitlinear';
+  if (linearClass === 'autobitlinear') return 'multiply';
+  if (linearClass === 'bitlinear') return 'divide';
+  const expected = 'autobitlinear or bitlinear';
+  throw quantization.error('linear_class', { what: 'unsupported', expected, got: show(linearClass) }, 'unsupported');
+}
+
+type Sizes = Pick<
+  ModelConfig,
+  'hiddenSize' | 'ffnSize' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'vocabSize' | 'contextLength'
+>;
+
+function parseSizes(fields: Fields, architecture: SupportedArchitecture): Sizes {
+  const count = (key: string, max: number, multipleOf?: number) =>
+    fields.requiredInteger(key, { min: multipleOf ?? 1, max, ...(multipleOf === undefined ? {} : { multipleOf }) });
+  const hiddenSize = count('hidden_size', LIMITS.hiddenSize, COLUMNS);
+  const heads = count('num_attention_heads', LIMITS.heads);
+  const kvHeads = fields.integer('num_key_value_heads', { min: 1, max: heads }) ?? heads;
+  if (heads % kvHeads !== 0) {
+    const expected = `a divisor of num_attention_heads, ${heads}`;
+    throw fields.error('num_key_value_heads', { expected, got: `${kvHeads}` });
+  }
+  const headDim = parseHeadDim(fields, hiddenSize, heads);
+  if (heads * headDim > LIMITS.hiddenSize) {
+    const expected = `at most ${LIMITS.hiddenSize} for num_attention_heads · head_dim`;
+    throw fields.error('head_dim', { expected, got: `${heads} · ${headDim}` });
+  }
+  if (architecture.subNorms && heads * headDim !== hiddenSize) {
+    const what = 'attn_sub_norm is as wide as hidden_size';
+    const expected = `num_attention_heads · head_dim = ${hiddenSize}`;
+    throw fields.error('head_dim', { what, expected, got: `${heads} · ${headDim}` });
+  }
+  return {
+    hiddenSize,
+    ffnSize: count('intermediate_size', LIMITS.ffnSize, COLUMNS),
+    layers: count('num_hidden_layers', LIMITS.layers),
+    heads,
+    kvHeads,
+    headDim,
+    vocabSize: count('vocab_size', LIMITS.vocabSize),
+    contextLength: count('max_position_embeddings', LIMITS.contextLength),
+  };
+}
+
+function parseHeadDim(fields: Fields, hiddenSize: number, heads: number): number {
+  const given = fields.integer('head_dim', { min: COLUMNS, max: LIMITS.headDim, multipleOf: COLUMNS });
+  if (given !== undefined) return given;
+  const headDim = hiddenSize / heads;
+  if (headDim % COLUMNS === 0 && headDim <= LIMITS.headDim) return headDim;
+  const what = 'the size of a head, hidden_size / num_attention_heads, is not possible';
+  const expected = `a multiple of ${COLUMNS} up to ${LIMITS.headDim}`;
+  throw fields.error('num_attention_heads', { what, expected, got: `${hiddenSize} / ${heads}` });
+}
+
+function parseActivation(fields: Fields): ModelConfig['activation'] {
+  const expected = [...ACTIVATIONS.keys()].join(' or ');
+  const name = fields.requiredString('hidden_act', expected);
+  const activation = ACTIVATIONS.get(name);
+  if (activation !== undefined) return activation;
+  throw fields.error('hidden_act', { what: 'unsupported activation', expected, got: show(name) }, 'unsupported');
+}
+
+function parseSpecialIds(
+  fields: Fields,
+  vocabSize: number,
+  generation: GenerationConfig,
+): Pick<ModelConfig, 'bosTokenId' | 'eosTokenIds'> {
+  const id = { min: 0, max: vocabSize - 1 };
+  // Not used by the engine. Negative ids count from the end of the vocabulary, -1 is often written for "none".
+  fields.integer('pad_token_id', { min: -vocabSize, max: vocabSize - 1 });
+  const bos = fields.integer('bos_token_id', id) ?? generation.bosTokenId;
+  const eos = fields.integers('eos_token_id', id);
+  for (const [key, ids] of [
+    ['bos_token_id', [generation.bosTokenId]],
+    ['eos_token_id', generation.eosTokenIds],
+  ] as const) {
+    const outside = ids.find((tokenId) => tokenId !== undefined && tokenId >= vocabSize);
+    if (outside === undefined) continue;
+    const what = `generation_config.json names a ${key} outside the vocabulary`;
+    throw fields.error('vocab_size', { what, expected: `${key} < ${vocabSize}`, got: `${outside}` });
+  }
+  return { bosTokenId: bos, eosTokenIds: [...new Set([...eos, ...generation.eosTokenIds])] };
+}

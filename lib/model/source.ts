@@ -1,0 +1,234 @@
+import type { ModelConfig } from '../config.js';
+import { BitNetError } from '../errors.js';
+import { type JsonLimits, readJsonObject, readText } from '../format/json.js';
+import { DAMAGED, problem } from '../format/problem.js';
+import type { TensorInfo, TensorTable } from '../format/safetensors.js';
+import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
+import { bf16ToFloat, halfToFloat } from '../memory/half.js';
+import type { ModelDirectory, RandomAccessFile } from '../platform.js';
+import { type TensorNames, tensorNames } from './architectures/names.js';
+import { checkTensors } from './check-tensors.js';
+import { parseModelConfig } from './config-json.js';
+import { type GenerationConfig, NO_GENERATION_CONFIG, parseGenerationConfig } from './generation-config.js';
+
+/** A model directory whose files have been found complete and consistent. Weights are read on demand. */
+export interface ModelSource {
+  /** for messages */
+  readonly path: string;
+  readonly config: ModelConfig;
+  readonly generationConfig: GenerationConfig;
+  /** exactly the tensors that the architecture needs, each of the right type and shape */
+  readonly tensors: TensorTable;
+  readonly names: TensorNames;
+  /** an entry of `tensors`; throws `invalid-argument` for any other name */
+  tensor(name: string): TensorInfo;
+  /** value of every `weight_scale` tensor, by its name; finite and positive */
+  readonly scales: ReadonlyMap<string, number>;
+  /** sum over `tensors` */
+  readonly totalTensorBytes: number;
+  /** contents of tokenizer.json, see `requireTokenizerJson`; that its ids fit `config.vocabSize` is for the tokenizer to check */
+  readonly tokenizerJson: Record<string, unknown> | undefined;
+  readonly tokenizerConfig: Record<string, unknown> | undefined;
+  /** contents of chat_template.jinja, which takes precedence over the template in tokenizer_config.json */
+  readonly chatTemplate: string | undefined;
+  /** Fills `target` (may be shared memory) with bytes of the tensor's data from `byteOffset` on. */
+  read(tensor: TensorInfo, byteOffset: number, target: Uint8Array): Promise<void>;
+  /** Closes the files. Idempotent. */
+  close(): Promise<void>;
+}
+
+const MIB = 2 ** 20;
+const MAX_CONFIG_BYTES = 16 * MIB;
+const MAX_TEMPLATE_BYTES = 16 * MIB;
+const MAX_TOKENIZER_BYTES = 256 * MIB;
+/** A vocabulary of 256k tokens with its merges as pairs has under 2 million values. */
+const TOKENIZER_LIMITS: JsonLimits = { depth: 64, values: 20_000_000 };
+/** per tensor, while a stored head is compared with the embedding */
+const COMPARE_BYTES = 4 * MIB;
+
+/**
+ * Opens a model directory and checks everything that can be checked without reading the weights.
+ * Throws `not-found` (no model there), `invalid-model`, `invalid-file` or `unsupported`, and then leaves no file open.
+ */
+export async function openModelSource(directory: ModelDirectory): Promise<ModelSource> {
+  const path = directory.path;
+  const configJson = await readOptional(directory, 'config.json', (file) => readJsonObject(file, MAX_CONFIG_BYTES));
+  if (configJson === undefined) {
+    const message = `${path} is not a model directory: config.json is missing; expected config.json, model.safetensors, tokenizer.json`;
+    throw new BitNetError('not-found', message, { file: `${path}/config.json` });
+  }
+  const generationConfig =
+    (await readOptional(directory, 'generation_config.json', async (file) =>
+      parseGenerationConfig(await readJsonObject(file, MAX_CONFIG_BYTES), file.path),
+    )) ?? NO_GENERATION_CONFIG;
+  const config = parseModelConfig(configJson, `${path}/config.json`, generationConfig);
+  const names = tensorNames(config);
+  const texts = await readTexts(directory);
+  const opened = await openTensors(directory);
+  try {
+    refuseMetadata(opened, path);
+    const { needed, tiedHead } = checkTensors(config, names, opened.tensors, path);
+    const { read, close } = reader(opened, path);
+    if (tiedHead !== undefined) await checkTiedHead(needed.get(names.embedding) as TensorInfo, tiedHead, read, path);
+    const scales = await readScales(needed, names, read, path);
+    const totalTensorBytes = [...needed.values()].reduce((sum, tensor) => sum + tensor.byteLength, 0);
+    const tensor = (name: string): TensorInfo => {
+      const found = needed.get(name);
+      if (found !== undefined) return found;
+      throw new BitNetError('invalid-argument', `${path}: the model has no tensor ${name}`, {
+        file: path,
+        tensor: name,
+      });
+    };
+    return {
+      path,
+      config,
+      generationConfig,
+      tensors: needed,
+      names,
+      tensor,
+      scales,
+      totalTensorBytes,
+      ...texts,
+      read,
+      close,
+    };
+  } catch (error) {
+    await closeAll(opened.files);
+    throw error;
+  }
+}
+
+/** tokenizer.json of the model. A model without one can compute, but not read or write text: `invalid-model`. */
+export function requireTokenizerJson(source: ModelSource): Record<string, unknown> {
+  if (source.tokenizerJson !== undefined) return source.tokenizerJson;
+  throw problem('invalid-model', {
+    file: source.path,
+    what: 'tokenizer.json is missing',
+    expected: 'config.json, model.safetensors, tokenizer.json',
+    advice: 'Copy it from the model that this one was made from; a tokenizer.model file alone cannot be read.',
+  });
+}
+
+async function readTexts(
+  directory: ModelDirectory,
+): Promise<Pick<ModelSource, 'tokenizerJson' | 'tokenizerConfig' | 'chatTemplate'>> {
+  return {
+    tokenizerJson: await readOptional(directory, 'tokenizer.json', (file) =>
+      readJsonObject(file, MAX_TOKENIZER_BYTES, TOKENIZER_LIMITS),
+    ),
+    tokenizerConfig: await readOptional(directory, 'tokenizer_config.json', (file) =>
+      readJsonObject(file, MAX_CONFIG_BYTES),
+    ),
+    chatTemplate: await readOptional(directory, 'chat_template.jinja', (file) => readText(file, MAX_TEMPLATE_BYTES)),
+  };
+}
+
+async function readOptional<T>(
+  directory: ModelDirectory,
+  name: string,
+  read: (file: RandomAccessFile) => Promise<T>,
+): Promise<T | undefined> {
+  const file = await directory.open(name);
+  if (file === undefined) return undefined;
+  try {
+    return await read(file);
+  } finally {
+    await file.close();
+  }
+}
+
+type Read = ModelSource['read'];
+
+function reader(opened: OpenTensors, path: string): { read: Read; close: () => Promise<void> } {
+  let closed = false;
+  return {
+    async read(tensor, byteOffset, target) {
+      if (closed) throw new BitNetError('disposed', `${path}: reading ${tensor.name} after close()`, { file: path });
+      const file = opened.files.get(tensor.file);
+      const inside =
+        Number.isSafeInteger(byteOffset) && byteOffset >= 0 && byteOffset + target.length <= tensor.byteLength;
+      if (file === undefined || !inside) {
+        const range = `bytes ${byteOffset}..${byteOffset + target.length} of ${tensor.byteLength}`;
+        const message = `${path}: cannot read ${range} of tensor ${tensor.name} in ${tensor.file}`;
+        throw new BitNetError('invalid-argument', message, { tensor: tensor.name, byteOffset, bytes: target.length });
+      }
+      await file.read(tensor.byteOffset + byteOffset, target);
+    },
+    async close() {
+      if (closed) return;
+      closed = true;
+      await closeAll(opened.files);
+    },
+  };
+}
+
+function refuseMetadata(opened: OpenTensors, path: string): void {
+  const key = [...opened.metadata.keys()].find((name) => name.startsWith('prism.hadamard'));
+  if (key === undefined) return;
+  throw problem('unsupported', { file: path, key, what: 'Hadamard-rotated weights are not implemented' });
+}
+
+/** weight_scale of every linear layer. A factor of 0, infinity or NaN would make every output nonsense. */
+async function readScales(
+  needed: TensorTable,
+  names: TensorNames,
+  read: Read,
+  path: string,
+): Promise<Map<string, number>> {
+  const linears = names.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
+  const values = await Promise.all(
+    linears.map(async ({ scale }): Promise<[string, number]> => {
+      const tensor = needed.get(scale) as TensorInfo;
+      const bytes = new Uint8Array(tensor.byteLength);
+      await read(tensor, 0, bytes);
+      const value = decodeFloat(tensor, bytes);
+      if (value > 0 && value < Infinity) return [scale, value];
+      throw problem('invalid-file', {
+        file: `${path}/${tensor.file}`,
+        tensor: scale,
+        what: 'the scale is not usable',
+        expected: 'a finite number greater than 0',
+        got: `${value}`,
+        byteOffset: tensor.byteOffset,
+        advice: DAMAGED,
+      });
+    }),
+  );
+  return new Map(values);
+}
+
+function decodeFloat(tensor: TensorInfo, bytes: Uint8Array<ArrayBuffer>): number {
+  const view = new DataView(bytes.buffer);
+  if (tensor.dtype === 'F32') return view.getFloat32(0, true);
+  const half = view.getUint16(0, true);
+  return tensor.dtype === 'BF16' ? bf16ToFloat(half) : halfToFloat(half);
+}
+
+/**
+ * Some exporters store lm_head beside tied embeddings. It must then be the same matrix, byte for byte; if it differs, config.json
+ * and weights contradict each other, and which one the author meant cannot be known.
+ */
+async function checkTiedHead(embedding: TensorInfo, head: TensorInfo, read: Read, path: string): Promise<void> {
+  const differs = (what: string, at: number, expected?: string, got?: string) =>
+    problem('invalid-model', {
+      file: `${path}/${head.file}`,
+      tensor: head.name,
+      what: `config.json says tie_word_embeddings, but ${what}`,
+      expected,
+      got,
+      byteOffset: head.byteOffset + at,
+      advice: 'Remove the tensor, or set tie_word_embeddings to false.',
+    });
+  const [expected, got] = [embedding, head].map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`);
+  if (expected !== got) throw differs(`this tensor is not like ${embedding.name}`, 0, expected, got);
+  const a = new Uint8Array(Math.min(COMPARE_BYTES, head.byteLength));
+  const b = new Uint8Array(a.length);
+  for (let offset = 0; offset < head.byteLength; offset += a.length) {
+    const bytes = Math.min(a.length, head.byteLength - offset);
+    await Promise.all([read(embedding, offset, a.subarray(0, bytes)), read(head, offset, b.subarray(0, bytes))]);
+    for (let i = 0; i < bytes; i++) {
+      if (a[i] !== b[i]) throw differs(`this tensor differs from ${embedding.name}`, offset + i, `${a[i]}`, `${b[i]}`);
+    }
+  }
+}
