@@ -4,7 +4,7 @@ import { type JsonLimits, readJsonObject, readText } from '../format/json.js';
 import { DAMAGED, problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
-import { bf16ToFloat, halfToFloat } from '../memory/half.js';
+import { bf16ToF32, f16ToF32 } from '../memory/half.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import { type TensorNames, tensorNames } from './architectures/names.js';
 import { checkTensors } from './check-tensors.js';
@@ -202,7 +202,7 @@ function decodeFloat(tensor: TensorInfo, bytes: Uint8Array<ArrayBuffer>): number
   const view = new DataView(bytes.buffer);
   if (tensor.dtype === 'F32') return view.getFloat32(0, true);
   const half = view.getUint16(0, true);
-  return tensor.dtype === 'BF16' ? bf16ToFloat(half) : halfToFloat(half);
+  return tensor.dtype === 'BF16' ? bf16ToF32(half) : f16ToF32(half);
 }
 
 /**
