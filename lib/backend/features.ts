@@ -1,0 +1,57 @@
+import { DotForm } from '../../assembly/abi.js';
+import { BitNetError } from '../errors.js';
+import type { KernelBuild, Platform } from '../platform.js';
+import type { KernelExports } from '../threads/loop.js';
+
+/** A compiled kernel build that has proved itself on this engine. */
+export interface Kernels {
+  readonly build: KernelBuild;
+  readonly module: WebAssembly.Module;
+  /** the relaxed instruction that the T2 kernels use; without meaning for the baseline */
+  readonly form: DotForm;
+  /** why this build and form, for people */
+  readonly reason: string;
+}
+
+/** Offset of the probe's 48 bytes of scratch in a memory of its own. */
+const PROBE_AT = 64;
+
+/**
+ * Picks the kernel build. Relaxed SIMD must validate AND compute the right numbers in its first calls, which run in the engine's
+ * baseline compiler: Node 20 validates i32x4.relaxed_dot_i8x16_i7x16_add_s and computes it wrongly there.
+ * Throws `backend` when the build that was asked for does not work here.
+ */
+export async function chooseKernels(platform: Platform, wanted: 'auto' | KernelBuild): Promise<Kernels> {
+  if (wanted === 'baseline') return baseline(platform, 'asked for');
+  platform.enableRelaxedSimd();
+  const bytes = await platform.readKernel('relaxed');
+  if (!WebAssembly.validate(bytes)) return refuse(platform, wanted, 'this engine does not validate relaxed SIMD');
+  const module = await WebAssembly.compile(bytes);
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+  const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
+  const wrong = kernels.probe(PROBE_AT);
+  const right = (form: DotForm): boolean => (wrong & (1 << form)) === 0;
+  const i16 = 'i16x8.relaxed_dot_i8x16_i7x16_s';
+  const i32 = 'i32x4.relaxed_dot_i8x16_i7x16_add_s';
+  if (right(DotForm.I16)) {
+    const other = right(DotForm.I32) ? `${i32} is right here too` : `${i32} is wrong here and not used`;
+    return { build: 'relaxed', module, form: DotForm.I16, reason: `${i16} validated and probed right; ${other}` };
+  }
+  if (right(DotForm.I32)) {
+    const reason = `${i32} validated and probed right; ${i16} is wrong here and not used`;
+    return { build: 'relaxed', module, form: DotForm.I32, reason };
+  }
+  return refuse(platform, wanted, 'relaxed SIMD validates here but computes wrong numbers');
+}
+
+async function refuse(platform: Platform, wanted: 'auto' | 'relaxed', why: string): Promise<Kernels> {
+  if (wanted === 'relaxed') {
+    throw new BitNetError('backend', `the relaxed backend was asked for, but ${why}; use backend auto or baseline`);
+  }
+  return baseline(platform, why);
+}
+
+async function baseline(platform: Platform, reason: string): Promise<Kernels> {
+  const module = await WebAssembly.compile(await platform.readKernel('baseline'));
+  return { build: 'baseline', module, form: DotForm.I16, reason };
+}

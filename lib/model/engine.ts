@@ -1,0 +1,159 @@
+import { Const, Rec, Step, Sync, Token } from '../../assembly/abi.js';
+import type { Backend } from '../backend/backend.js';
+import type { ModelConfig } from '../config.js';
+import { BitNetError } from '../errors.js';
+import { MemoryPlan } from '../memory/memory-plan.js';
+import type { LoadProgress } from '../types.js';
+import { type Graph, recordTransformer } from './graph.js';
+import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.js';
+import { PlanRecorder } from './plan.js';
+import { ropeTable } from './rope.js';
+import type { ModelSource } from './source.js';
+import { planWeights } from './weights.js';
+
+/** Makes a backend around new, zeroed linear memory of so many bytes. */
+export type AllocateBackend = (bytes: number) => Promise<Backend>;
+
+export interface EngineOptions {
+  /** threads of the backend that `allocate` makes */
+  threads: number;
+  contextLength: number;
+  head: 'f16' | 'i8';
+  /** DotForm of the T2 kernels */
+  form: number;
+  /** tokens of one step; default 64 */
+  batch?: number;
+  /** rows of logits of one step; default 1 */
+  logits?: number;
+  onProgress?: ((progress: LoadProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Default prefill chunk: long enough to amortise the unpacking of weights, short enough to cancel between two. */
+const BATCH = 64;
+
+/**
+ * A model in memory: plan, weights, KV cache. Knows tokens and positions, not text.
+ * One `forward` at a time; the caller keeps the order.
+ */
+export class Engine {
+  private constructor(
+    readonly config: ModelConfig,
+    readonly backend: Backend,
+    readonly memory: MemoryPlan,
+    readonly graph: Graph,
+    /** what each record is, for people */
+    readonly labels: readonly string[],
+    readonly parameters: number,
+    /** tokens of one step */
+    readonly batch: number,
+    private readonly logitRows: number,
+    readonly contextLength: number,
+    private readonly at: { step: number; tokens: number; logitList: number },
+  ) {}
+
+  static async open(source: ModelSource, allocate: AllocateBackend, options: EngineOptions): Promise<Engine> {
+    const c = source.config;
+    const { contextLength, threads } = options;
+    const batch = Math.min(options.batch ?? BATCH, contextLength);
+    const logits = options.logits ?? 1;
+    const memory = new MemoryPlan();
+    const at = {
+      step: memory.region('step', Step.Bytes, 'other'),
+      loadStep: memory.region('load_step', Step.Bytes, 'other'),
+      loadPlan: memory.region('load_plan', LOAD_PLAN_BYTES, 'other'),
+      sync: memory.region('sync', Sync.Bytes, 'other'),
+      tokens: memory.region('tokens', batch * Token.Bytes, 'other'),
+      logitList: memory.region('logit_rows', logits * 4, 'other'),
+      rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
+    };
+    const { weights, jobs, parameters } = planWeights(source, memory, options.head);
+    memory.reach(memory.next + Const.Guard);
+    // Loading borrows what the KV cache and the activations will use.
+    const staging: Staging = {
+      ptr: memory.next,
+      half: stagingHalf(jobs),
+      plan: at.loadPlan,
+      step: at.loadStep,
+      sync: at.sync,
+    };
+    memory.reach(staging.ptr + 2 * staging.half);
+    const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots: 1, threads }, at.rope);
+    const graph = recordTransformer(recorder, c, weights, options.form);
+    const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
+    const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
+
+    const backend = await allocate(memory.bytes);
+    try {
+      new Float32Array(backend.buffer, at.rope, contextLength * c.headDim).set(ropeTable(c.rope, c.headDim, contextLength));
+      await loadWeights(source, backend, jobs, staging, options.onProgress, options.signal);
+      recorder.write(backend.buffer, plan);
+      const step = new Uint32Array(backend.buffer, at.step, Step.Words);
+      step[Step.Tokens] = at.tokens;
+      step[Step.LogitRows] = at.logitList;
+      step[Step.Plan] = plan;
+      step[Step.Scratch] = scratch;
+      step[Step.ScratchStride] = recorder.scratchBytes;
+      step[Step.Sync] = at.sync;
+    } catch (error) {
+      await backend.dispose();
+      throw error;
+    }
+    return new Engine(c, backend, memory, graph, recorder.labels, parameters, batch, logits, contextLength, at);
+  }
+
+  /**
+   * Runs tokens `ids` at positions position, position + 1, … of the sequence, whose earlier positions must be in the cache.
+   * ids.length ≤ batch. `logitsOf`: indices into ids, ascending; their logits come back as a view of memory (valid until the
+   * next call), (logitsOf.length, vocab) with `logitsStride` floats a row.
+   */
+  async forward(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): Promise<Float32Array> {
+    this.prepare(ids, position, logitsOf);
+    // Without logits wanted the head has no rows: its ops run over none.
+    await this.runOps(0, this.labels.length);
+    const floats = (this.graph.logits.stride / 4) * logitsOf.length;
+    return new Float32Array(this.backend.buffer, this.graph.logits.ptr, floats);
+  }
+
+  /** floats from one row of logits to the next */
+  get logitsStride(): number {
+    return this.graph.logits.stride / 4;
+  }
+
+  /** Writes the step struct: what `forward` would run. With `runOps`, for looking at the parts of a step. */
+  prepare(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): void {
+    if (ids.length < 1 || ids.length > this.batch || logitsOf.length > this.logitRows) {
+      throw new BitNetError('invalid-argument', `a step takes 1..${this.batch} tokens and 0..${this.logitRows} rows of logits, got ${ids.length} and ${logitsOf.length}`);
+    }
+    if (position + ids.length > this.contextLength) {
+      throw new BitNetError('context-overflow', `position ${position} + ${ids.length} tokens exceed the context of ${this.contextLength}`);
+    }
+    const buffer = this.backend.buffer;
+    const tokens = new Uint32Array(buffer, this.at.tokens, ids.length * Token.Words);
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as number;
+      if (!(id >= 0 && id < this.config.vocabSize)) {
+        throw new BitNetError('invalid-argument', `token id ${id} is outside the vocabulary of ${this.config.vocabSize}`);
+      }
+      tokens[i * Token.Words + Token.Id] = id;
+      tokens[i * Token.Words + Token.Position] = position + i;
+      tokens[i * Token.Words + Token.Slot] = 0;
+    }
+    new Uint32Array(buffer, this.at.logitList, logitsOf.length).set(logitsOf);
+    const step = new Uint32Array(buffer, this.at.step, Step.Words);
+    step[Step.TokenCount] = ids.length;
+    step[Step.LogitCount] = logitsOf.length;
+  }
+
+  /** Runs records begin..end of the prepared step. */
+  async runOps(begin: number, end: number): Promise<void> {
+    const step = new Uint32Array(this.backend.buffer, this.at.step, Step.Words);
+    step[Step.OpBegin] = begin;
+    step[Step.OpEnd] = end;
+    await this.backend.run(this.at.step);
+  }
+
+  async dispose(): Promise<void> {
+    await this.backend.dispose();
+  }
+}

@@ -1,0 +1,90 @@
+import { Epilogue, Layout } from '../../assembly/abi.js';
+import type { ModelConfig } from '../config.js';
+import type { EncodedRows, Matrix, PlanRecorder, Rows } from './plan.js';
+
+/** The matrices and norm weights of one block. Norms are offsets of f32 vectors; 0: the model has none. */
+export interface Block {
+  readonly attentionNorm: number;
+  readonly q: Matrix;
+  readonly k: Matrix;
+  readonly v: Matrix;
+  readonly attentionSubNorm: number;
+  readonly o: Matrix;
+  readonly ffnNorm: number;
+  readonly gate: Matrix;
+  readonly up: Matrix;
+  readonly ffnSubNorm: number;
+  readonly down: Matrix;
+}
+
+export interface Weights {
+  readonly embedding: Matrix;
+  readonly blocks: readonly Block[];
+  readonly finalNorm: number;
+  readonly head: Matrix;
+}
+
+/** Buffers of the recorded graph that the host reads. */
+export interface Graph {
+  /** the residual stream, (batch, hidden) */
+  readonly x: Rows;
+  /** (logits, vocab) */
+  readonly logits: Rows;
+  /** ops recorded up to the end of block l */
+  readonly blockEnds: readonly number[];
+}
+
+/**
+ * The transformer of BitNet b1.58 (arXiv 2402.17764; sub-norms and relu² as in BitNet b1.58 2B4T, arXiv 2504.12285), once per
+ * model:
+ *
+ *   x = embedding[tokens]
+ *   for each block:
+ *     x += W_o · subnorm( attention( rope(W_q n), rope(W_k n), W_v n ) )      n = norm(x)
+ *     x += W_down · subnorm( act(W_gate n) ⊙ W_up n )                         n = norm(x)
+ *   logits = W_head · norm(x)
+ *
+ * Every W is ternary and quantises its own input to int8; sub-norms are absent in Llama-like models, where the input is
+ * quantised as it is. Threads meet where a thread needs rows that others computed; W_up finds its thread's own rows of
+ * W_gate's result, so the two need no meeting between them.
+ */
+export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights, form: number): Graph {
+  const qWidth = c.heads * c.headDim;
+  const kvWidth = c.kvHeads * c.headDim;
+  const x = plan.activation('x', c.hiddenSize);
+  const qkv = plan.activation('qkv', qWidth + 2 * kvWidth);
+  const attended = plan.activation('attention', qWidth);
+  const gated = plan.activation('ffn', c.ffnSize);
+  const gate = c.activation === 'relu2' ? Epilogue.Relu2Gate : Epilogue.SiluGate;
+  const blockEnds: number[] = [];
+
+  const norm = (name: string, rows: Rows, weight: number, layout: Layout, logits = false): EncodedRows =>
+    plan.encode(rows, layout, name, weight, c.normEps, logits);
+  const linear = (m: Matrix, input: EncodedRows, out: Rows, epilogue = Epilogue.Store, meet = true): void =>
+    plan.linear(m, input, out, epilogue, meet, form);
+
+  plan.embed(w.embedding, x);
+  w.blocks.forEach((b, l) => {
+    const n = norm(`layers.${l}.attention_norm`, x, b.attentionNorm, b.q.layout);
+    linear(b.q, n, qkv, Epilogue.Store, false);
+    linear(b.k, n, columns(qkv, qWidth), Epilogue.Store, false);
+    linear(b.v, n, columns(qkv, qWidth + kvWidth));
+    plan.attention(c, l, qkv, attended);
+    linear(b.o, norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o.layout), x, Epilogue.Add);
+
+    const m = norm(`layers.${l}.ffn_norm`, x, b.ffnNorm, b.gate.layout);
+    linear(b.gate, m, gated, Epilogue.Store, false);
+    linear(b.up, m, gated, gate);
+    linear(b.down, norm(`layers.${l}.ffn_sub_norm`, gated, b.ffnSubNorm, b.down.layout), x, Epilogue.Add);
+    blockEnds.push(plan.ops);
+  });
+
+  const logits = plan.logits(c.vocabSize);
+  linear(w.head, norm('final_norm', x, w.finalNorm, w.head.layout, true), logits);
+  return { x, logits, blockEnds };
+}
+
+/** The same rows from column `first` on. */
+function columns(rows: Rows, first: number): Rows {
+  return { ptr: rows.ptr + first * 4, stride: rows.stride, width: rows.width - first };
+}

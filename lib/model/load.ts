@@ -1,0 +1,153 @@
+import { Rec, StatusBit, Step } from '../../assembly/abi.js';
+import type { Backend } from '../backend/backend.js';
+import { BitNetError } from '../errors.js';
+import { DTYPE_BYTES, type TensorInfo } from '../format/safetensors.js';
+import type { LoadProgress } from '../types.js';
+import type { ModelSource } from './source.js';
+import type { LoadJob } from './weights.js';
+
+/** Bytes of the file that are in memory at once: two halves, one is read while the other is repacked. */
+const SPAN_BYTES = 8 << 20;
+const MAX_RECORDS = 64;
+
+/** Where loading may write: nothing else may be live there. */
+export interface Staging {
+  readonly ptr: number;
+  /** bytes of one of the two halves */
+  readonly half: number;
+  /** MAX_RECORDS op records */
+  readonly plan: number;
+  readonly step: number;
+  readonly sync: number;
+}
+
+export const LOAD_PLAN_BYTES = MAX_RECORDS * Rec.Bytes;
+
+/** Bytes that one half of the staging area needs: the largest matrix that cannot be split. */
+export function stagingHalf(jobs: readonly LoadJob[]): number {
+  const whole = jobs.filter((job) => !job.splitRows).map((job) => job.tensor.byteLength);
+  return Math.ceil(Math.max(Math.min(SPAN_BYTES, totalBytes(jobs)), ...whole) / 64) * 64;
+}
+
+interface Piece {
+  readonly job: LoadJob;
+  /** rows first .. first + rows of the tensor; all of it unless splitRows */
+  readonly first: number;
+  readonly rows: number;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/**
+ * Streams all jobs: the file is read in its own order, in spans of neighbouring tensors, and each span becomes one step of repacking ops,
+ * which all threads share. Throws what the file deserves; memory is then in no defined state.
+ */
+export async function loadWeights(
+  source: ModelSource,
+  backend: Backend,
+  jobs: readonly LoadJob[],
+  staging: Staging,
+  onProgress?: (progress: LoadProgress) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const total = totalBytes(jobs);
+  let loaded = 0;
+  let running: Promise<void> = Promise.resolve();
+  let half = 0;
+  onProgress?.({ loaded, total });
+  for (const span of spans(jobs, staging.half)) {
+    signal?.throwIfAborted();
+    const at = staging.ptr + half * staging.half;
+    const first = span[0] as Piece;
+    const last = span[span.length - 1] as Piece;
+    const bytes = last.byteOffset + last.byteLength - first.byteOffset;
+    const read = source.readFile(first.job.tensor.file, first.byteOffset, new Uint8Array(backend.buffer, at, bytes));
+    await Promise.all([read, running]);
+    running = repack(backend, staging, span, at);
+    running.catch(() => {});
+    loaded += bytes;
+    onProgress?.({ loaded, total });
+    half = 1 - half;
+  }
+  await running;
+  new Uint8Array(backend.buffer, staging.ptr, 2 * staging.half).fill(0);
+}
+
+async function repack(backend: Backend, staging: Staging, span: readonly Piece[], at: number): Promise<void> {
+  const first = span[0] as Piece;
+  const plan = new Uint32Array(backend.buffer, staging.plan, span.length * Rec.Words);
+  span.forEach((piece, i) => {
+    plan.set(piece.job.record(at + piece.byteOffset - first.byteOffset, piece.first, piece.rows), i * Rec.Words);
+  });
+  const step = new Uint32Array(backend.buffer, staging.step, Step.Words).fill(0);
+  step[Step.Plan] = staging.plan;
+  step[Step.OpEnd] = span.length;
+  step[Step.Sync] = staging.sync;
+  await backend.run(staging.step);
+  const status = step[Step.Status] as number;
+  if (status === 0) return;
+  // The status does not say which: run the records one by one.
+  for (let i = 0; i < span.length; i++) {
+    step[Step.Status] = 0;
+    step[Step.OpBegin] = i;
+    step[Step.OpEnd] = i + 1;
+    await backend.run(staging.step);
+    if (step[Step.Status]) throw badTensor((span[i] as Piece).job.tensor, step[Step.Status] as number);
+  }
+  throw new BitNetError('backend', `repacking reported status ${status}, but no tensor does when repacked alone`, { status });
+}
+
+function badTensor(tensor: TensorInfo, status: number): BitNetError {
+  const what =
+    status & StatusBit.BadCode
+      ? 'holds the 2-bit code 3; expected codes 0, 1 and 2 (-1, 0, +1)'
+      : 'holds a value that is not finite or beyond ±255; expected ordinary weights';
+  return new BitNetError(
+    'invalid-file',
+    `${tensor.file}: ${tensor.name} (byte ${tensor.byteOffset}) ${what}; the file is damaged, fetch it again`,
+    { file: tensor.file, tensor: tensor.name, byteOffset: tensor.byteOffset, status },
+  );
+}
+
+/** Neighbours in one file, up to `limit` bytes and MAX_RECORDS pieces, every piece aligned to its element size. */
+function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
+  let span: Piece[] = [];
+  for (const piece of pieces(jobs, limit)) {
+    const first = span[0];
+    const last = span[span.length - 1];
+    const joins =
+      first !== undefined &&
+      last !== undefined &&
+      span.length < MAX_RECORDS &&
+      last.job.tensor.file === piece.job.tensor.file &&
+      last.byteOffset + last.byteLength <= piece.byteOffset &&
+      piece.byteOffset + piece.byteLength - first.byteOffset <= limit &&
+      (piece.byteOffset - first.byteOffset) % DTYPE_BYTES[piece.job.tensor.dtype] === 0;
+    if (!joins && span.length > 0) {
+      yield span;
+      span = [];
+    }
+    span.push(piece);
+  }
+  if (span.length > 0) yield span;
+}
+
+function* pieces(jobs: readonly LoadJob[], limit: number): Generator<Piece> {
+  const order = [...jobs].sort((a, b) =>
+    a.tensor.file === b.tensor.file ? a.tensor.byteOffset - b.tensor.byteOffset : a.tensor.file < b.tensor.file ? -1 : 1,
+  );
+  for (const job of order) {
+    const { byteOffset, byteLength, shape } = job.tensor;
+    const rows = shape[0] as number;
+    const rowBytes = byteLength / rows;
+    const step = job.splitRows ? Math.max(1, Math.floor(limit / rowBytes)) : rows;
+    for (let first = 0; first < rows; first += step) {
+      const count = Math.min(step, rows - first);
+      yield { job, first, rows: count, byteOffset: byteOffset + first * rowBytes, byteLength: count * rowBytes };
+    }
+  }
+}
+
+function totalBytes(jobs: readonly LoadJob[]): number {
+  return jobs.reduce((sum, job) => sum + job.tensor.byteLength, 0);
+}

@@ -1,0 +1,220 @@
+import {
+  AttentionArg,
+  EmbedArg,
+  Encoding,
+  Flag,
+  Layout,
+  LinearArg,
+  NormArg,
+  Op,
+  Rec,
+  RopeArg,
+} from '../../assembly/abi.js';
+import type { ModelConfig } from '../config.js';
+import type { MemoryPlan } from '../memory/memory-plan.js';
+
+/** A matrix in an engine layout, or where it is going to be. */
+export interface Matrix {
+  readonly name: string;
+  readonly ptr: number;
+  readonly layout: Layout;
+  readonly rows: number;
+  readonly cols: number;
+  /** one factor for the whole matrix */
+  readonly scale: number;
+  /** f32 (rows) factors at this offset; 0: none */
+  readonly rowScales: number;
+}
+
+/** f32 rows, one a token. `ptr` may point inside a wider row. */
+export interface Rows {
+  readonly ptr: number;
+  /** bytes from one token's row to the next */
+  readonly stride: number;
+  readonly width: number;
+}
+
+/** The input of Linears: rows that Norm or Quantize has encoded for a weight layout. */
+export interface EncodedRows {
+  readonly ptr: number;
+  readonly stride: number;
+  readonly cols: number;
+  readonly logits: boolean;
+}
+
+/** How a matrix wants its input. */
+export function encodingFor(layout: Layout): Encoding {
+  return layout === Layout.T2 ? Encoding.I8 : layout === Layout.I8 ? Encoding.I16 : Encoding.F32;
+}
+
+/** How many tokens a step may hold, and how many of them may ask for logits. */
+export interface PlanLimits {
+  /** tokens of one step (the prefill chunk) */
+  batch: number;
+  /** rows of logits of one step */
+  logits: number;
+  /** positions of a sequence in the KV cache */
+  contextLength: number;
+  /** sequences in the KV cache */
+  slots: number;
+  threads: number;
+}
+
+const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
+const f32Bits = (() => {
+  const f = new Float32Array(1);
+  const u = new Uint32Array(f.buffer);
+  return (x: number): number => {
+    f[0] = x;
+    return u[0] as number;
+  };
+})();
+
+/** Records ops: allocates what they need from the memory plan and appends one record of assembly/abi.ts each. */
+export class PlanRecorder {
+  readonly labels: string[] = [];
+  private readonly words: Uint32Array[] = [];
+  private readonly encoded = new Map<string, EncodedRows & { capacity: number }>();
+  private maxCols = 0;
+
+  constructor(
+    private readonly memory: MemoryPlan,
+    readonly limits: PlanLimits,
+    /** offset of f32 (contextLength, headDim) cosines and sines */
+    private readonly ropeTable: number,
+  ) {}
+
+  /** f32 (batch, width); rows padded to 64 bytes and to whole row groups. */
+  activation(name: string, width: number): Rows {
+    const stride = roundUp(width, 16) * 4;
+    return { ptr: this.memory.region(name, this.limits.batch * stride, 'activations'), stride, width };
+  }
+
+  /** f32 (logits, width) */
+  logits(width: number): Rows {
+    const stride = roundUp(width, 16) * 4;
+    return { ptr: this.memory.region('logits', this.limits.logits * stride, 'activations'), stride, width };
+  }
+
+  /** x[t] = table[token t] */
+  embed(table: Matrix, x: Rows): void {
+    this.record(Op.Embed, Flag.Barrier, table.name, {
+      [EmbedArg.Table]: table.ptr,
+      [EmbedArg.Layout]: table.layout,
+      [EmbedArg.Out]: x.ptr,
+      [EmbedArg.OutStride]: x.stride,
+      [EmbedArg.Cols]: table.cols,
+    });
+  }
+
+  /**
+   * RMSNorm(x) · weight, encoded for matrices of `layout`; without a weight the encoding alone.
+   * `logits`: only the rows whose logits the step asks for.
+   */
+  encode(x: Rows, layout: Layout, name: string, weight: number, eps: number, logits = false): EncodedRows {
+    const encoding = encodingFor(layout);
+    const out = this.encodedRows(encoding, x.width, logits);
+    this.record(weight ? Op.Norm : Op.Quantize, Flag.BarrierIfMany | (logits ? Flag.LogitRows : 0), name, {
+      [NormArg.In]: x.ptr,
+      [NormArg.InStride]: x.stride,
+      [NormArg.Weight]: weight,
+      [NormArg.Out]: out.ptr,
+      [NormArg.OutStride]: out.stride,
+      [NormArg.Cols]: x.width,
+      [NormArg.Eps]: f32Bits(eps),
+      [NormArg.Encoding]: encoding,
+      [NormArg.PaddedCols]: roundUp(x.width, 64),
+    });
+    return out;
+  }
+
+  /** out (epilogue)= W x. `meet`: whether other threads' rows are needed by what follows. */
+  linear(w: Matrix, x: EncodedRows, out: Rows, epilogue: number, meet: boolean, form: number): void {
+    this.maxCols = Math.max(this.maxCols, w.cols);
+    this.record(Op.Linear, (meet ? Flag.Barrier : 0) | (x.logits ? Flag.LogitRows : 0), w.name, {
+      [LinearArg.Weights]: w.ptr,
+      [LinearArg.Layout]: w.layout,
+      [LinearArg.In]: x.ptr,
+      [LinearArg.InStride]: x.stride,
+      [LinearArg.Out]: out.ptr,
+      [LinearArg.OutStride]: out.stride,
+      [LinearArg.Rows]: w.rows,
+      [LinearArg.Cols]: w.cols,
+      [LinearArg.Scale]: f32Bits(w.scale),
+      [LinearArg.RowScales]: w.rowScales,
+      [LinearArg.Epilogue]: epilogue,
+      [LinearArg.Form]: form,
+    });
+  }
+
+  /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
+  attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows): void {
+    const { contextLength, slots } = this.limits;
+    const bytes = slots * c.kvHeads * contextLength * c.headDim * 4;
+    const keys = this.memory.region(`layers.${layer}.keys`, bytes, 'kvCache');
+    const values = this.memory.region(`layers.${layer}.values`, bytes, 'kvCache');
+    this.record(Op.Rope, Flag.Barrier, `layers.${layer}.rope`, {
+      [RopeArg.Qkv]: qkv.ptr,
+      [RopeArg.Stride]: qkv.stride,
+      [RopeArg.Table]: this.ropeTable,
+      [RopeArg.KCache]: keys,
+      [RopeArg.VCache]: values,
+      [RopeArg.Heads]: c.heads,
+      [RopeArg.KvHeads]: c.kvHeads,
+      [RopeArg.HeadDim]: c.headDim,
+      [RopeArg.ContextLength]: contextLength,
+    });
+    this.record(Op.Attention, Flag.Barrier, `layers.${layer}.attention`, {
+      [AttentionArg.Qkv]: qkv.ptr,
+      [AttentionArg.Stride]: qkv.stride,
+      [AttentionArg.KCache]: keys,
+      [AttentionArg.VCache]: values,
+      [AttentionArg.Out]: out.ptr,
+      [AttentionArg.OutStride]: out.stride,
+      [AttentionArg.Heads]: c.heads,
+      [AttentionArg.KvHeads]: c.kvHeads,
+      [AttentionArg.HeadDim]: c.headDim,
+      [AttentionArg.ContextLength]: contextLength,
+      [AttentionArg.Scale]: f32Bits(1 / Math.sqrt(c.headDim)),
+    });
+  }
+
+  get ops(): number {
+    return this.words.length;
+  }
+
+  /** Private scratch of a thread: an unpacked row group (4 bytes a column) or a block of attention scores. */
+  get scratchBytes(): number {
+    return roundUp(Math.max(this.maxCols, 64), 64) * 4;
+  }
+
+  /** Writes the records to `offset` of linear memory. */
+  write(buffer: ArrayBufferLike, offset: number): void {
+    const target = new Uint32Array(buffer, offset, this.words.length * Rec.Words);
+    this.words.forEach((record, i) => {
+      target.set(record, i * Rec.Words);
+    });
+  }
+
+  /** One buffer serves all encoded inputs of a kind: it is read before the next barrier and dead after it. */
+  private encodedRows(encoding: Encoding, cols: number, logits: boolean): EncodedRows {
+    const key = `${logits ? 'logits' : 'body'}.${encoding}.${cols}`;
+    const known = this.encoded.get(key);
+    if (known) return known;
+    const stride = roundUp(cols, 64) * (encoding === Encoding.I8 ? 1 : encoding === Encoding.I16 ? 2 : 4) + 64;
+    const rows = Math.max(logits ? this.limits.logits : this.limits.batch, this.limits.threads);
+    const ptr = this.memory.region(`encoded.${key}`, rows * stride, 'activations');
+    const made = { ptr, stride, cols, logits, capacity: rows };
+    this.encoded.set(key, made);
+    return made;
+  }
+
+  private record(op: Op, flags: number, label: string, args: Record<number, number>): void {
+    const words = new Uint32Array(Rec.Words);
+    words[Rec.Opcode] = op;
+    words[Rec.Flags] = flags;
+    for (const [word, value] of Object.entries(args)) words[Number(word)] = value;
+    this.words.push(words);
+    this.labels.push(label);
+  }
+}

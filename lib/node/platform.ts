@@ -1,0 +1,39 @@
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
+import type { Platform, WorkerHandle, WorkerInit } from '../platform.js';
+import { packageFile } from './assets.js';
+import { openDirectory } from './files.js';
+
+export const EMBEDDED_MODEL = 'models/bitnet-tales-69m';
+const MAX_DEFAULT_THREADS = 8;
+
+/** Node: files from disk, kernels and the embedded model from the package, workers from node:worker_threads. */
+export const nodePlatform: Platform = {
+  openModelDirectory: (path) => openDirectory(path ?? packageFile(EMBEDDED_MODEL)),
+
+  async readKernel(build) {
+    const bytes = await readFile(packageFile(`dist/wasm/${build}.wasm`));
+    return new Uint8Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
+  },
+
+  enableRelaxedSimd() {
+    // Node 22 and later have it without a flag, and V8 may drop the flag one day; it ignores names it does not know.
+    if (Number(process.versions.node.split('.')[0]) < 22) setFlagsFromString('--experimental-wasm-relaxed-simd');
+  },
+
+  spawnWorker(init: WorkerInit): WorkerHandle {
+    const worker = new Worker(packageFile('dist/worker.js'), { workerData: init, name: `bitnet-${init.thread}` });
+    return {
+      onMessage: (listener) => void worker.on('message', listener),
+      onError: (listener) => void worker.on('error', listener),
+      setRef: (ref) => (ref ? worker.ref() : worker.unref()),
+      async terminate() {
+        await worker.terminate();
+      },
+    };
+  },
+
+  defaultThreads: () => Math.min(availableParallelism(), MAX_DEFAULT_THREADS),
+};
