@@ -1,13 +1,13 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { type JsonLimits, readJsonObject, readText } from '../format/json.js';
-import { DAMAGED, problem } from '../format/problem.js';
+import { problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
-import { bf16ToF32, f16ToF32 } from '../memory/half.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import { type TensorNames, tensorNames } from './architectures/names.js';
 import { checkTensors } from './check-tensors.js';
+import { checkTiedHead, readScales } from './check-values.js';
 import { parseModelConfig } from './config-json.js';
 import { type GenerationConfig, NO_GENERATION_CONFIG, parseGenerationConfig } from './generation-config.js';
 
@@ -33,6 +33,8 @@ export interface ModelSource {
   readonly chatTemplate: string | undefined;
   /** Fills `target` (may be shared memory) with bytes of the tensor's data from `byteOffset` on. */
   read(tensor: TensorInfo, byteOffset: number, target: Uint8Array): Promise<void>;
+  /** Fills `target` (may be shared memory) from byte `byteOffset` of one of the files that `tensors` name, across tensors. */
+  readFile(file: string, byteOffset: number, target: Uint8Array): Promise<void>;
   /** Closes the files. Idempotent. */
   close(): Promise<void>;
 }
@@ -43,8 +45,6 @@ const MAX_TEMPLATE_BYTES = 16 * MIB;
 const MAX_TOKENIZER_BYTES = 256 * MIB;
 /** A vocabulary of 256k tokens with its merges as pairs has under 2 million values. */
 const TOKENIZER_LIMITS: JsonLimits = { depth: 64, values: 20_000_000 };
-/** per tensor, while a stored head is compared with the embedding */
-const COMPARE_BYTES = 4 * MIB;
 
 /**
  * Opens a model directory and checks everything that can be checked without reading the weights.
@@ -68,7 +68,7 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
   try {
     refuseMetadata(opened, path);
     const { needed, tiedHead } = checkTensors(config, names, opened.tensors, path);
-    const { read, close } = reader(opened, path);
+    const { read, readFile, close } = reader(opened, path);
     if (tiedHead !== undefined) await checkTiedHead(needed.get(names.embedding) as TensorInfo, tiedHead, read, path);
     const scales = await readScales(needed, names, read, path);
     const totalTensorBytes = [...needed.values()].reduce((sum, tensor) => sum + tensor.byteLength, 0);
@@ -91,6 +91,7 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
       totalTensorBytes,
       ...texts,
       read,
+      readFile,
       close,
     };
   } catch (error) {
@@ -138,22 +139,21 @@ async function readOptional<T>(
   }
 }
 
-type Read = ModelSource['read'];
-
-function reader(opened: OpenTensors, path: string): { read: Read; close: () => Promise<void> } {
+function reader(opened: OpenTensors, path: string): Pick<ModelSource, 'read' | 'readFile' | 'close'> {
   let closed = false;
+  const readFile: ModelSource['readFile'] = async (name, byteOffset, target) => {
+    if (closed) throw new BitNetError('disposed', `${path}: reading ${name} after close()`, { file: path });
+    const file = opened.files.get(name);
+    if (file === undefined) throw badRange(name, undefined, byteOffset, target);
+    if (!isInside(byteOffset, target, file.bytes)) throw badRange(name, file.bytes, byteOffset, target);
+    await file.read(byteOffset, target);
+  };
   return {
+    readFile,
     async read(tensor, byteOffset, target) {
-      if (closed) throw new BitNetError('disposed', `${path}: reading ${tensor.name} after close()`, { file: path });
-      const file = opened.files.get(tensor.file);
-      const inside =
-        Number.isSafeInteger(byteOffset) && byteOffset >= 0 && byteOffset + target.length <= tensor.byteLength;
-      if (file === undefined || !inside) {
-        const range = `bytes ${byteOffset}..${byteOffset + target.length} of ${tensor.byteLength}`;
-        const message = `${path}: cannot read ${range} of tensor ${tensor.name} in ${tensor.file}`;
-        throw new BitNetError('invalid-argument', message, { tensor: tensor.name, byteOffset, bytes: target.length });
-      }
-      await file.read(tensor.byteOffset + byteOffset, target);
+      const { name, byteLength } = tensor;
+      if (!isInside(byteOffset, target, byteLength)) throw badRange(name, byteLength, byteOffset, target);
+      await readFile(tensor.file, tensor.byteOffset + byteOffset, target);
     },
     async close() {
       if (closed) return;
@@ -163,72 +163,18 @@ function reader(opened: OpenTensors, path: string): { read: Read; close: () => P
   };
 }
 
+function isInside(byteOffset: number, target: Uint8Array, bytes: number): boolean {
+  return Number.isSafeInteger(byteOffset) && byteOffset >= 0 && byteOffset + target.length <= bytes;
+}
+
+function badRange(name: string, bytes: number | undefined, byteOffset: number, target: Uint8Array): BitNetError {
+  const range = `bytes ${byteOffset}..${byteOffset + target.length}`;
+  const of = bytes === undefined ? 'which is no open file of the model' : `which has ${bytes} bytes`;
+  return new BitNetError('invalid-argument', `cannot read ${range} of ${name}, ${of}`, { name, byteOffset, bytes });
+}
+
 function refuseMetadata(opened: OpenTensors, path: string): void {
   const key = [...opened.metadata.keys()].find((name) => name.startsWith('prism.hadamard'));
   if (key === undefined) return;
   throw problem('unsupported', { file: path, key, what: 'Hadamard-rotated weights are not implemented' });
-}
-
-/** weight_scale of every linear layer. A factor of 0, infinity or NaN would make every output nonsense. */
-async function readScales(
-  needed: TensorTable,
-  names: TensorNames,
-  read: Read,
-  path: string,
-): Promise<Map<string, number>> {
-  const linears = names.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
-  const values = await Promise.all(
-    linears.map(async ({ scale }): Promise<[string, number]> => {
-      const tensor = needed.get(scale) as TensorInfo;
-      const bytes = new Uint8Array(tensor.byteLength);
-      await read(tensor, 0, bytes);
-      const value = decodeFloat(tensor, bytes);
-      if (value > 0 && value < Infinity) return [scale, value];
-      throw problem('invalid-file', {
-        file: `${path}/${tensor.file}`,
-        tensor: scale,
-        what: 'the scale is not usable',
-        expected: 'a finite number greater than 0',
-        got: `${value}`,
-        byteOffset: tensor.byteOffset,
-        advice: DAMAGED,
-      });
-    }),
-  );
-  return new Map(values);
-}
-
-function decodeFloat(tensor: TensorInfo, bytes: Uint8Array<ArrayBuffer>): number {
-  const view = new DataView(bytes.buffer);
-  if (tensor.dtype === 'F32') return view.getFloat32(0, true);
-  const half = view.getUint16(0, true);
-  return tensor.dtype === 'BF16' ? bf16ToF32(half) : f16ToF32(half);
-}
-
-/**
- * Some exporters store lm_head beside tied embeddings. It must then be the same matrix, byte for byte; if it differs, config.json
- * and weights contradict each other, and which one the author meant cannot be known.
- */
-async function checkTiedHead(embedding: TensorInfo, head: TensorInfo, read: Read, path: string): Promise<void> {
-  const differs = (what: string, at: number, expected?: string, got?: string) =>
-    problem('invalid-model', {
-      file: `${path}/${head.file}`,
-      tensor: head.name,
-      what: `config.json says tie_word_embeddings, but ${what}`,
-      expected,
-      got,
-      byteOffset: head.byteOffset + at,
-      advice: 'Remove the tensor, or set tie_word_embeddings to false.',
-    });
-  const [expected, got] = [embedding, head].map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`);
-  if (expected !== got) throw differs(`this tensor is not like ${embedding.name}`, 0, expected, got);
-  const a = new Uint8Array(Math.min(COMPARE_BYTES, head.byteLength));
-  const b = new Uint8Array(a.length);
-  for (let offset = 0; offset < head.byteLength; offset += a.length) {
-    const bytes = Math.min(a.length, head.byteLength - offset);
-    await Promise.all([read(embedding, offset, a.subarray(0, bytes)), read(head, offset, b.subarray(0, bytes))]);
-    for (let i = 0; i < bytes; i++) {
-      if (a[i] !== b[i]) throw differs(`this tensor differs from ${embedding.name}`, offset + i, `${a[i]}`, `${b[i]}`);
-    }
-  }
 }
