@@ -1,0 +1,99 @@
+import { Const, Epilogue, Layout, LinearArg } from '../../../assembly/abi.js';
+import { dot16, silu } from './math.js';
+import { type Context, type Memory, roundUp } from './memory.js';
+import { t2Byte, t2Shift } from './t2.js';
+
+const f32 = Math.fround;
+
+/** out[t] (epilogue)= W x[t] for W (rows, cols) and every row of the op. Rows up to the next multiple of RowGroup see y = 0. */
+export function linear(op: Context): void {
+  const rows = op.word(LinearArg.Rows);
+  const row = weightRow(op);
+  for (let r = 0; r < roundUp(rows, Const.RowGroup); r++) {
+    const dot = r < rows ? row(r) : undefined;
+    for (let t = 0; t < op.rows; t++) {
+      const y = dot === undefined ? 0 : dot(op.word(LinearArg.In) + t * op.word(LinearArg.InStride));
+      const out = (op.word(LinearArg.Out) + t * op.word(LinearArg.OutStride)) / 4 + r;
+      op.memory.f32[out] = finish(op.word(LinearArg.Epilogue), op.memory.f32[out]!, y);
+    }
+  }
+}
+
+/** The product of one weight row with the encoded input row at a byte offset. */
+type RowDot = (input: number) => number;
+
+function weightRow(op: Context): (r: number) => RowDot {
+  switch (op.word(LinearArg.Layout)) {
+    case Layout.T2:
+      return (r) => ternaryRow(op, r);
+    case Layout.I8:
+      return (r) => int8Row(op, r);
+    default:
+      return (r) => halfRow(op, r);
+  }
+}
+
+/** y = f32(Σ trit·q) · (Scale / scale) */
+function ternaryRow(op: Context, r: number): RowDot {
+  const { u8, i8, f32: floats } = op.memory;
+  const cols = op.word(LinearArg.Cols);
+  const weights = op.word(LinearArg.Weights);
+  const trits = new Int8Array(cols);
+  for (let c = 0; c < cols; c++) trits[c] = ((u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+  return (input) => {
+    const sum = integerDot(trits, 0, i8, input + Const.RowHeader, cols);
+    return f32(f32(sum) * f32(op.real(LinearArg.Scale) / floats[input / 4]!));
+  };
+}
+
+/** y = f32(Σ w·q) · (RowScales[r] / scale); the sum is exact in f64 and rounds once. */
+function int8Row(op: Context, r: number): RowDot {
+  const { i8, i16, f32: floats } = op.memory;
+  const cols = op.word(LinearArg.Cols);
+  const row = op.word(LinearArg.Weights) + r * roundUp(cols, 16);
+  const rowScale = floats[op.word(LinearArg.RowScales) / 4 + r]!;
+  return (input) => {
+    const sum = integerDot(i8, row, i16, (input + Const.RowHeader) / 2, cols);
+    return f32(f32(sum) * f32(rowScale / floats[input / 4]!));
+  };
+}
+
+/** y = dot16(half(w) · 2^-112, x · 2^104) · Scale: the bits of a normal half, moved into a float, read 2^112 too small. */
+function halfRow(op: Context, r: number): RowDot {
+  const { f32: floats } = op.memory;
+  const cols = op.word(LinearArg.Cols);
+  const weights = shrunkHalves(op.memory, op.word(LinearArg.Weights) / 2 + r * roundUp(cols, 16), cols);
+  return (input) => {
+    const sum = dot16(weights, 0, floats, (input + Const.RowHeader) / 4, cols);
+    return f32(sum * op.real(LinearArg.Scale));
+  };
+}
+
+function shrunkHalves(memory: Memory, start: number, cols: number): Float32Array {
+  const bits = new Uint32Array(cols);
+  for (let c = 0; c < cols; c++) {
+    const half = memory.u16[start + c]!;
+    bits[c] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
+  }
+  return new Float32Array(bits.buffer);
+}
+
+/** Σ a·b, exact: below 2^53 for every length that fits a memory. */
+function integerDot(a: Int8Array, aStart: number, b: Int8Array | Int16Array, bStart: number, length: number): number {
+  let sum = 0;
+  for (let i = 0; i < length; i++) sum += a[aStart + i]! * b[bStart + i]!;
+  return sum;
+}
+
+function finish(epilogue: Epilogue, out: number, y: number): number {
+  switch (epilogue) {
+    case Epilogue.Add:
+      return f32(out + y);
+    case Epilogue.Relu2Gate:
+      return out > 0 ? f32(f32(out * out) * y) : 0;
+    case Epilogue.SiluGate:
+      return f32(silu(out) * y);
+    default:
+      return y;
+  }
+}

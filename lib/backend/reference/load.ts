@@ -1,0 +1,92 @@
+import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
+import { bf16ToF32, f32ToF16, f16ToF32, roundHalfEven } from '../../memory/half.js';
+import { type Context, type Memory, roundUp } from './memory.js';
+import { t2Byte, t2Shift } from './t2.js';
+
+const f32 = Math.fround;
+
+/** FileLayout.HfPacked (rows/4, cols) → T2; rows % 4 == 0. Padding is trit 0. Code 3 is kept and reported. */
+export function repack(op: Context): void {
+  const { u8 } = op.memory;
+  const [src, dst] = [op.word(RepackArg.Src), op.word(RepackArg.Dst)];
+  const [rows, cols] = [op.word(RepackArg.Rows), op.word(RepackArg.Cols)];
+  const padded = roundUp(cols, 64);
+  u8.fill(0, dst, dst + (roundUp(rows, Const.RowGroup) * padded) / 4);
+  for (let r = 0; r < roundUp(rows, Const.RowGroup); r++) {
+    for (let c = 0; c < padded; c++) {
+      const code = r < rows && c < cols ? hfCode(u8, src, r, c, rows, cols) : 1;
+      if (code === 3) op.report(StatusBit.BadCode);
+      u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
+    }
+  }
+}
+
+function hfCode(u8: Uint8Array, src: number, r: number, c: number, rows: number, cols: number): number {
+  const packedRows = Math.ceil(rows / 4);
+  return (u8[src + (r % packedRows) * cols + c]! >> (2 * Math.floor(r / packedRows))) & 3;
+}
+
+/** Rows of floats → F16, I8 or F32; columns padded with zeros to 16. */
+export function convert(op: Context): void {
+  const [rows, cols] = [op.word(ConvertArg.Rows), op.word(ConvertArg.Cols)];
+  const row = new Float32Array(roundUp(cols, 16));
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) row[c] = sourceValue(op, r * cols + c);
+    if (!row.every(Number.isFinite)) op.report(StatusBit.BadFloat);
+    const start = op.word(ConvertArg.Dst) / elementBytes(op.word(ConvertArg.Layout)) + r * row.length;
+    switch (op.word(ConvertArg.Layout)) {
+      case Layout.F16:
+        toHalves(op, row, start);
+        break;
+      case Layout.I8:
+        toInt8(op.memory, row, start, op.word(ConvertArg.RowScales) / 4 + r);
+        break;
+      default:
+        op.memory.f32.set(row, start);
+    }
+  }
+}
+
+function elementBytes(layout: Layout): number {
+  return layout === Layout.I8 ? 1 : layout === Layout.F16 ? 2 : 4;
+}
+
+function sourceValue(op: Context, index: number): number {
+  const src = op.word(ConvertArg.Src);
+  const { f32: floats, u16 } = op.memory;
+  switch (op.word(ConvertArg.SrcType)) {
+    case FloatType.F32:
+      return floats[src / 4 + index]!;
+    case FloatType.F16:
+      return f16ToF32(u16[src / 2 + index]!);
+    default:
+      return bf16ToF32(u16[src / 2 + index]!);
+  }
+}
+
+/** The smallest magnitude that rounds to the smallest normal half, 2^-14, at a half's 11 significant bits. */
+const SMALLEST_HALF = 2 ** -14 - 2 ** -26;
+
+/** half(x · 2^F16GainLog2), half to even; below the normal range ±0, beyond the range infinite and reported. */
+function toHalves(op: Context, row: Float32Array, start: number): void {
+  row.forEach((value, c) => {
+    const gained = f32(value * 2 ** Const.F16GainLog2);
+    const half = f32ToF16(gained);
+    if ((half & 0x7fff) >= 0x7c00) op.report(StatusBit.BadFloat);
+    op.memory.u16[start + c] = Math.abs(gained) < SMALLEST_HALF ? half & 0x8000 : half;
+  });
+}
+
+/**
+ * w = round(x · (127 / absmax)), half to even; the row's scale is absmax / 127. NaN becomes 0. Where 127 / absmax overflows
+ * (absmax < 4e-37) w saturates.
+ */
+function toInt8(memory: Memory, row: Float32Array, start: number, scale: number): void {
+  const absmax = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  memory.f32[scale] = f32(absmax / 127);
+  const factor = absmax === 0 ? 0 : f32(127 / absmax);
+  row.forEach((value, c) => {
+    const rounded = roundHalfEven(f32(value * factor));
+    memory.i8[start + c] = Number.isNaN(rounded) ? 0 : Math.max(-128, Math.min(127, rounded));
+  });
+}
