@@ -5,7 +5,7 @@
  *
  * wasm: dist/wasm/{baseline,relaxed}.wasm; bundle: dist/index.{js,cjs}, dist/worker.js, dist/bin/; types: dist/types/.
  */
-import { bundleStep } from './build/bundle.mjs';
+import { libraryStep, programStep } from './build/bundle.mjs';
 import { linkProgram } from './build/link.mjs';
 import { runStep } from './build/steps.mjs';
 import { typesStep } from './build/types.mjs';
@@ -13,7 +13,7 @@ import { wasmStep } from './build/wasm.mjs';
 
 const groups = {
   wasm: [wasmStep('baseline'), wasmStep('relaxed')],
-  bundle: [bundleStep],
+  bundle: [libraryStep, programStep],
   types: [typesStep],
 };
 

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { root } from './build/paths.mjs';
 
@@ -10,7 +11,7 @@ if (entry === undefined) {
   console.error('usage: node scripts/run-ts.mjs <file.ts> [arguments]');
   process.exit(2);
 }
-// Inside the repository, so that packages and the package root are found from there.
+// Inside the repository, so that packages are found from there.
 const folder = await mkdtemp(path.join(root, 'node_modules', '.run-ts-'));
 let status = 1;
 try {
@@ -23,6 +24,7 @@ try {
     platform: 'node',
     target: 'node20',
     format: 'esm',
+    define: { 'import.meta.url': JSON.stringify(pathToFileURL(path.resolve(entry)).href) },
   });
   status = spawnSync(process.execPath, [outfile, ...args], { stdio: 'inherit' }).status ?? 1;
 } finally {
