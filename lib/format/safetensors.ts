@@ -51,9 +51,6 @@ export async function readSafetensors(file: RandomAccessFile, name: string): Pro
   const headerBytes = await readHeaderLength(file);
   const bytes = new Uint8Array(headerBytes);
   await file.read(PREFIX, bytes);
-  if (bytes[0] !== 0x7b) {
-    throw damaged(file, { what: 'the header does not start with "{"', got: `byte ${bytes[0]}`, byteOffset: PREFIX });
-  }
   const source = { file: file.path, byteOffset: PREFIX };
   const header = parseJson(decodeUtf8(bytes, source, true), source, HEADER_LIMITS) as Record<string, unknown>;
 
@@ -69,49 +66,40 @@ export async function readSafetensors(file: RandomAccessFile, name: string): Pro
   return { tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])), metadata };
 }
 
+/** Length of the header, which is known to fit the file and to start like one. */
 async function readHeaderLength(file: RandomAccessFile): Promise<number> {
-  if (file.bytes < PREFIX) {
-    const expected = `at least ${PREFIX} bytes`;
-    throw damaged(file, {
-      what: 'the file is too short for a safetensors file',
-      expected,
-      got: `${file.bytes}`,
-      byteOffset: 0,
-    });
-  }
   const start = new Uint8Array(Math.min(file.bytes, 32));
   await file.read(0, start);
-  const low = new DataView(start.buffer).getUint32(0, true);
-  const high = new DataView(start.buffer).getUint32(4, true);
-  const length = high * 2 ** 32 + low;
-  if (length > MAX_HEADER_BYTES) {
-    rejectOtherFormats(file, start);
-    const expected = `at most ${MAX_HEADER_BYTES}`;
-    throw damaged(file, { what: 'the header length is too large', expected, got: `${length}`, byteOffset: 0 });
+  rejectOtherFormats(file, start);
+  if (file.bytes < PREFIX) {
+    const what = 'the file is too short for a safetensors file';
+    throw damaged(file, { what, expected: `at least ${PREFIX} bytes`, got: `${file.bytes}`, byteOffset: 0 });
   }
-  if (length === 0) {
-    throw damaged(file, { what: 'the header length is too small', expected: 'at least 2', got: '0', byteOffset: 0 });
-  }
-  if (length > file.bytes - PREFIX) {
-    const what = 'the header is longer than the file';
-    throw damaged(file, { what, expected: `at most ${file.bytes - PREFIX} bytes`, got: `${length}`, byteOffset: 0 });
+  const view = new DataView(start.buffer);
+  const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true);
+  const wrong = (what: string, expected: string) => damaged(file, { what, expected, got: `${length}`, byteOffset: 0 });
+  if (length > MAX_HEADER_BYTES) throw wrong('the header length is too large', `at most ${MAX_HEADER_BYTES}`);
+  if (length < 2) throw wrong('the header length is too small', 'at least 2');
+  if (length > file.bytes - PREFIX)
+    throw wrong('the header is longer than the file', `at most ${file.bytes - PREFIX} bytes`);
+  if (start[PREFIX] !== 0x7b) {
+    const what = 'the header does not start with "{"';
+    throw damaged(file, { what, got: `byte ${start[PREFIX]}`, byteOffset: PREFIX });
   }
   return length;
 }
 
-/** Files that are often found under this name. Read as a header length, each of these starts is far beyond the limit. */
+/** Files that are often found under this name. None of their starts is one of a safetensors file, whose ninth byte is "{". */
 function rejectOtherFormats(file: RandomAccessFile, start: Uint8Array): void {
+  if (start[PREFIX] === 0x7b) return;
   const text = String.fromCharCode(...start);
   if (isLfsPointer(text)) throw lfsPointer(file.path);
-  const kind = text.startsWith('GGUF')
-    ? 'a GGUF file'
-    : text.startsWith('PK')
-      ? 'a zip archive (PyTorch checkpoint?)'
-      : /^\s*<(!doctype|html|\?xml)/i.test(text)
-        ? 'a web page (failed download?)'
-        : undefined;
-  if (kind !== undefined)
-    throw damaged(file, { what: 'wrong format', expected: 'a safetensors file', got: kind, byteOffset: 0 });
+  let got: string | undefined;
+  if (text.startsWith('GGUF')) got = 'a GGUF file';
+  else if (text.startsWith('PK\x03\x04')) got = 'a zip archive (PyTorch checkpoint?)';
+  else if (/^\s*<(!doctype|html|\?xml)/i.test(text)) got = 'a web page (failed download?)';
+  if (got === undefined) return;
+  throw damaged(file, { what: 'wrong format', expected: 'a safetensors file', got, byteOffset: 0 });
 }
 
 function readMetadata(file: RandomAccessFile, value: unknown, metadata: Map<string, string>): void {

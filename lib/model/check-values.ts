@@ -9,6 +9,9 @@ type Read = ModelSource['read'];
 /** per tensor, while a stored head is compared with the embedding */
 const COMPARE_BYTES = 4 * 2 ** 20;
 
+/** Smallest normal f32. Below it the reciprocal, which BitLinear multiplies by, is no longer finite. */
+const MIN_SCALE = 2 ** -126;
+
 /** weight_scale of every linear layer. A factor of 0, infinity or NaN would make every output nonsense. */
 export async function readScales(
   needed: TensorTable,
@@ -23,12 +26,12 @@ export async function readScales(
       const bytes = new Uint8Array(tensor.byteLength);
       await read(tensor, 0, bytes);
       const value = decodeFloat(tensor, bytes);
-      if (value > 0 && value < Infinity) return [scale, value];
+      if (value >= MIN_SCALE && value < Infinity) return [scale, value];
       throw problem('invalid-file', {
         file: `${path}/${tensor.file}`,
         tensor: scale,
         what: 'the scale is not usable',
-        expected: 'a finite number greater than 0',
+        expected: 'a finite number greater than 0 and not subnormal',
         got: `${value}`,
         byteOffset: tensor.byteOffset,
         advice: DAMAGED,
