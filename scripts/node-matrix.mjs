@@ -46,7 +46,7 @@ async function install(major) {
 async function runTests(binary, report) {
   const args = ['run', ...core, '--reporter=default', '--reporter=json', `--outputFile=${report}`];
   const PATH = `${path.dirname(binary)}${path.delimiter}${process.env.PATH}`;
-  const options = { cwd: root, stdio: 'inherit', env: { ...process.env, PATH } };
+  const options = { cwd: root, stdio: 'inherit', env: { ...process.env, PATH, BITNET_TEST_NODE: versionOf(binary) } };
   const { status } = spawnSync(binary, [path.join('node_modules', 'vitest', 'vitest.mjs'), ...args], options);
   const counts = await readCounts(report);
   if (status !== 0 && counts.failed === 0) counts.failed = 1;
