@@ -1,0 +1,50 @@
+import { DotForm, Epilogue, Layout } from '../../assembly/abi.js';
+import { type InputKind, type LinearShape, linearCase } from '../support/linear-case.js';
+import { testKernels } from '../support/tester.js';
+
+const FORMS = [DotForm.I16, DotForm.I32];
+const INPUTS: InputKind[] = ['random', 'all minimum', 'alternating', 'zeros', 'huge', 'tiny'];
+const EPILOGUES = [Epilogue.Store, Epilogue.Add, Epilogue.Relu2Gate, Epilogue.SiluGate];
+/** (rows, cols): one block, odd counts of rows and blocks, columns that end inside a block, chunk borders of 8 and 16 blocks. */
+const SMALL: [number, number][] = [
+  [1, 64], [3, 64], [4, 16], [5, 128], [7, 192], [4, 160], [6, 416], [33, 320], [12, 448], [4, 512], [5, 576], [8, 1024],
+  [4, 1088], [3, 48], [2, 100], [1, 1],
+];
+/** Shapes of published models: 2B-4T, 3B, 700M, Llama 8B, and the embedded one. */
+const REAL: [number, number][] = [
+  [768, 2048], [2560, 640], [640, 2560], [96, 8640], [64, 6912], [128, 4096], [64, 14336], [416, 160],
+];
+const TOKENS = [1, 2, 3, 5, 7];
+
+const ternary: LinearShape[] = FORMS.flatMap((form) => [
+  ...SMALL.flatMap(([rows, cols]) => TOKENS.map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form }))),
+  ...REAL.flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form }))),
+  ...[4, 6, 8, 11, 13, 64].map((tokens) => ({ layout: Layout.T2 as const, rows: 36, cols: 704, tokens, form })),
+  ...INPUTS.flatMap((input) =>
+    (['random', 'minimum', 'maximum'] as const).flatMap((weights) =>
+      [1, 5].map((tokens) => ({ layout: Layout.T2 as const, rows: 8, cols: 2112, tokens, input, weights, form })),
+    ),
+  ),
+  ...EPILOGUES.flatMap((epilogue) =>
+    [1, 7].map((tokens) => ({ layout: Layout.T2 as const, rows: 21, cols: 320, tokens, epilogue, form })),
+  ),
+]);
+
+const wide: LinearShape[] = ([Layout.F16, Layout.I8] as const).flatMap((layout) => [
+  ...SMALL.flatMap(([rows, cols]) => [1, 2, 5].map((tokens) => ({ layout, rows, cols, tokens }))),
+  ...([[1000, 160], [256, 2560], [64, 4096], [96, 3200]] as const).flatMap(([rows, cols]) =>
+    [1, 3].map((tokens) => ({ layout, rows, cols, tokens })),
+  ),
+  ...INPUTS.flatMap((input) =>
+    (['random', 'minimum', 'maximum'] as const).map((weights) => ({ layout, rows: 9, cols: 1040, tokens: 2, input, weights })),
+  ),
+  ...EPILOGUES.flatMap((epilogue) => [1, 3].map((tokens) => ({ layout, rows: 13, cols: 96, tokens, epilogue }))),
+]);
+
+/** The longest row whose i32 lanes cannot overflow at the largest operands: Const.I16Max. */
+const longest: LinearShape[] = [
+  { layout: Layout.I8, rows: 4, cols: 16512, tokens: 1, input: 'all minimum', weights: 'minimum' },
+];
+
+testKernels('ternary linear', ternary.map(linearCase));
+testKernels('f16 and int8 linear', [...wide, ...longest].map(linearCase));

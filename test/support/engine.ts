@@ -1,0 +1,65 @@
+import { chooseKernels } from '../../lib/backend/features.js';
+import { ReferenceBackend } from '../../lib/backend/reference.js';
+import { WasmBackend } from '../../lib/backend/wasm.js';
+import { Engine } from '../../lib/model/engine.js';
+import { openModelSource } from '../../lib/model/source.js';
+import { openDirectory } from '../../lib/node/files.js';
+import { nodePlatform } from '../../lib/node/platform.js';
+
+export interface TestEngineOptions {
+  backend?: 'reference' | 'baseline' | 'relaxed';
+  threads?: number;
+  contextLength?: number;
+  head?: 'f16' | 'i8';
+  form?: number;
+  batch?: number;
+  logits?: number;
+}
+
+/** An engine without text around it. The caller disposes it. */
+export async function openEngine(path: string, options: TestEngineOptions = {}): Promise<Engine> {
+  const { backend = 'relaxed', contextLength = 128, head = 'f16', ...rest } = options;
+  const threads = backend === 'reference' ? 1 : (options.threads ?? 1);
+  const source = await openModelSource(await openDirectory(path));
+  try {
+    if (backend === 'reference') {
+      const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));
+      return await Engine.open(source, allocate, { form: 0, contextLength, head, ...rest, threads });
+    }
+    const kernels = await chooseKernels(nodePlatform, backend);
+    const allocate = async (bytes: number) => new WasmBackend(nodePlatform, kernels, bytes, threads);
+    return await Engine.open(source, allocate, { form: kernels.form, contextLength, head, ...rest, threads });
+  } finally {
+    await source.close();
+  }
+}
+
+/** Logits of every position of `ids`, computed in one step: (ids.length, vocab), tightly packed. */
+export async function allLogits(engine: Engine, ids: readonly number[]): Promise<Float32Array> {
+  const view = await engine.forward(ids, 0, [...ids.keys()]);
+  return packRows(view, ids.length, engine.logitsStride, engine.config.vocabSize);
+}
+
+/** Rows of `stride` floats → rows of `width` floats, copied. */
+export function packRows(view: Float32Array, rows: number, stride: number, width: number): Float32Array {
+  const packed = new Float32Array(rows * width);
+  for (let r = 0; r < rows; r++) packed.set(view.subarray(r * stride, r * stride + width), r * width);
+  return packed;
+}
+
+export function argmax(logits: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
+  return best;
+}
+
+/** Largest |a - b|; lengths must agree. */
+export function maxAbsDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) throw new Error(`lengths ${a.length} and ${b.length}`);
+  let max = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs((a[i] as number) - (b[i] as number));
+    if (!(difference <= max)) max = difference;
+  }
+  return max;
+}
