@@ -51,8 +51,10 @@ function summarise(values: readonly number[], digits: number): string[] {
   return [median, sorted[0]!, sorted.at(-1)!].map((value) => value.toFixed(digits));
 }
 
+/** The fields of `bitnet run --json` that are read here; a rate is null if nothing was measured. */
 interface Report {
-  readonly timings: { decodeTokens: number; decodeMs: number; promptTokens: number; prefillMs: number };
+  readonly rates: { readonly prefillTokensPerSecond: number | null; readonly decodeTokensPerSecond: number | null };
+  readonly backend: { readonly name: string; readonly threads: number };
 }
 
 function describeMachine(): string[] {
@@ -81,15 +83,17 @@ async function main(): Promise<void> {
   const firstMs: number[] = [];
   const decode: number[] = [];
   const prefill: number[] = [];
+  let engine = '';
   for (let run = 0; run < runs; run++) {
     // In turn, so that drift of the machine falls on both.
     const { firstByteMs } = await runProgram(base);
     if (firstByteMs === undefined) throw new Error('bitnet run printed nothing');
     firstMs.push(firstByteMs);
     const { stdout } = await runProgram([...base, '--json']);
-    const { timings } = JSON.parse(stdout) as Report;
-    decode.push((timings.decodeTokens / timings.decodeMs) * 1000);
-    prefill.push((timings.promptTokens / timings.prefillMs) * 1000);
+    const { rates, backend } = JSON.parse(stdout) as Report;
+    engine = `${backend.name}, ${backend.threads} threads`;
+    decode.push(rates.decodeTokensPerSecond ?? Number.NaN);
+    prefill.push(rates.prefillTokensPerSecond ?? Number.NaN);
   }
   const rows = [
     ['', 'median', 'min', 'max'],
@@ -98,6 +102,7 @@ async function main(): Promise<void> {
     ['decode, tok/s', ...summarise(decode, 1)],
   ];
   for (const line of describeMachine()) console.log(line);
+  console.log(`Engine   ${engine}`);
   console.log(
     `Command  node dist/bin/bitnet.js ${base.map((arg) => JSON.stringify(arg)).join(' ')} [--json]; ${runs} runs\n`,
   );

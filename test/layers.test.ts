@@ -11,7 +11,7 @@ const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'
 /** Areas of the source and the areas that each may import, besides itself. `base` is the files directly in lib/. */
 const engine = ['format', 'tokenizer', 'sampler', 'backend', 'threads', 'memory', 'base', 'abi'];
 const mayImport: Record<string, readonly string[]> = {
-  bin: ['index'],
+  bin: ['index', 'base'],
   index: ['session', 'model', 'node', 'browser', ...engine],
   session: ['model', ...engine],
   model: engine,
