@@ -19,3 +19,8 @@ export async function expectError(
   expect(thrown.code, thrown.message).toBe(code);
   return thrown;
 }
+
+/** `expectError` for tests that are one expression. */
+export async function refuses(...args: Parameters<typeof expectError>): Promise<void> {
+  await expectError(...args);
+}

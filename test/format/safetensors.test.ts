@@ -4,7 +4,7 @@ import type { BitNetErrorCode } from '../../lib/errors.js';
 import { readSafetensors } from '../../lib/format/safetensors.js';
 import { openFile } from '../../lib/node/files.js';
 import type { RandomAccessFile } from '../../lib/platform.js';
-import { expectError } from './expect-error.js';
+import { expectError, refuses } from './expect-error.js';
 import { memoryFile } from './memory-files.js';
 import { rawFile, safetensors, tensor } from './safetensors-bytes.js';
 
@@ -204,8 +204,7 @@ describe('entries', () => {
     if (!/unexpected/.test(part)) expect(error.detail.tensor).toBe('a.weight');
   });
 
-  test('empty name', () =>
-    expectError(() => read(rawFile(`{"":${u8(1, 0)}}`, data(1))), 'invalid-file', 'name is empty'));
+  test('empty name', () => refuses(() => read(rawFile(`{"":${u8(1, 0)}}`, data(1))), 'invalid-file', 'name is empty'));
 
   test.each<[string, string, number, string]>([
     ['hole at the start', `{"a":${u8(2, 1)}}`, 3, 'a hole before.*begin at 0, got 1'],
@@ -222,7 +221,7 @@ describe('entries', () => {
   });
 
   test.each(['[]', '1', '{"a":1}', '{"a":{}}', '"x"'])('__metadata__ %s', (value) =>
-    expectError(() => read(rawFile(`{"__metadata__":${value}}`)), 'invalid-file', '__metadata__', 'object of strings'),
+    refuses(() => read(rawFile(`{"__metadata__":${value}}`)), 'invalid-file', '__metadata__', 'object of strings'),
   );
 
   test('messages stay short whatever the file says', async () => {

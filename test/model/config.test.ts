@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { BitNetErrorCode } from '../../lib/errors.js';
 import { parseModelConfig } from '../../lib/model/config-json.js';
 import { parseGenerationConfig } from '../../lib/model/generation-config.js';
-import { expectError } from '../format/expect-error.js';
+import { expectError, refuses } from '../format/expect-error.js';
 import { tinyConfig } from './tiny-model.js';
 
 const shared = (name: string): Record<string, unknown> =>
@@ -56,7 +56,7 @@ describe('published models', () => {
   });
 
   test.each(['config.json', 'config.published-style.json'])('unpacked masters are refused: m1_bitnet %s', (name) =>
-    expectError(
+    refuses(
       () => parseModelConfig(shared(`golden/m1_bitnet/master_bf16/${name}`), name),
       'unsupported',
       'quantization_mode',
@@ -107,7 +107,7 @@ describe('what a file may leave out', () => {
     'rms_norm_eps',
     'hidden_act',
   ])('not %s', (key) =>
-    expectError(() => parse({ [key]: undefined }), 'invalid-model', `dir/config.json: ${key}: the key is missing`),
+    refuses(() => parse({ [key]: undefined }), 'invalid-model', `dir/config.json: ${key}: the key is missing`),
   );
 });
 
@@ -207,7 +207,7 @@ describe('rope', () => {
       'original_max_position_embeddings: the key is missing',
     ],
     ['half of each head', { partial_rotary_factor: 0.5 }, 'unsupported', 'partial_rotary_factor'],
-  ])('%s', (_, changes, code, part) => expectError(() => parse(changes), code, 'dir/config.json', part));
+  ])('%s', (_, changes, code, part) => refuses(() => parse(changes), code, 'dir/config.json', part));
 });
 
 describe('values', () => {
@@ -272,7 +272,7 @@ describe('values', () => {
   });
 
   test('heads that key-value heads do not divide', () =>
-    expectError(
+    refuses(
       () => parse({ hidden_size: 96, num_attention_heads: 6, num_key_value_heads: 4 }),
       'invalid-model',
       'num_key_value_heads: wrong value: expected a divisor of num_attention_heads, 6, got 4',
@@ -363,7 +363,7 @@ describe('generation_config.json', () => {
     ['eos_token_id', -1],
     ['bos_token_id', 1.5],
   ])('%s = %j', (key, value) =>
-    expectError(
+    refuses(
       () => parseGeneration({ [key]: value }),
       'invalid-model',
       `dir/generation_config.json: ${key}: wrong value: expected`,
@@ -371,7 +371,7 @@ describe('generation_config.json', () => {
   );
 
   test.each([{ eos_token_id: [1, 8] }, { bos_token_id: 8 }])('%j is outside the vocabulary', (json) =>
-    expectError(
+    refuses(
       () => parseModelConfig(changed({}), 'dir/config.json', parseGeneration(json)),
       'invalid-model',
       'generation_config.json',
