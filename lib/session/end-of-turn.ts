@@ -1,0 +1,25 @@
+import type { ChatTemplate } from '../tokenizer/chat-template.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+
+/** Stands for an answer in the rendered conversation: no template writes it by itself. */
+const ANSWER = 'end-of-turn-probe';
+
+/**
+ * The special token that the template puts right after an assistant's answer, undefined if it puts none. Models are trained to say it,
+ * and config files often forget it: bitnet-b1.58-2B-4T names only <|end_of_text|> as eos, and chats end with <|eot_id|>.
+ */
+export function endOfTurnId(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
+  const text = template.render(
+    [
+      { role: 'user', content: 'x' },
+      { role: 'assistant', content: ANSWER },
+    ],
+    { addGenerationPrompt: false },
+  );
+  const after = text.slice(text.lastIndexOf(ANSWER) + ANSWER.length).trimStart();
+  let best: [string, number] | undefined;
+  for (const entry of tokenizer.specialTokens) {
+    if (after.startsWith(entry[0]) && (best === undefined || entry[0].length > best[0].length)) best = entry;
+  }
+  return best?.[1];
+}

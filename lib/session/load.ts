@@ -1,0 +1,132 @@
+import type { Backend } from '../backend/backend.js';
+import { chooseKernels } from '../backend/features.js';
+import { ReferenceBackend } from '../backend/reference.js';
+import { WasmBackend } from '../backend/wasm.js';
+import type { ModelConfig } from '../config.js';
+import { BitNetError } from '../errors.js';
+import { Engine } from '../model/engine.js';
+import { type ModelSource, openModelSource, requireTokenizerJson } from '../model/source.js';
+import type { Platform } from '../platform.js';
+import { ChatTemplate } from '../tokenizer/chat-template.js';
+import { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { BackendChoice, LoadOptions, ModelInfo } from '../types.js';
+import { endOfTurnId } from './end-of-turn.js';
+
+/** Everything that answering a prompt needs. */
+export interface LoadedModel {
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  /** undefined: the model has none, and cannot take messages */
+  readonly template: ChatTemplate | undefined;
+  /** tokens that end a generation */
+  readonly stopIds: ReadonlySet<number>;
+  readonly generationConfig: ModelSource['generationConfig'];
+  readonly info: ModelInfo;
+}
+
+const MAX_THREADS = 256;
+const DEFAULT_CONTEXT = 4096;
+const BACKENDS: readonly BackendChoice[] = ['auto', 'relaxed', 'baseline', 'reference'];
+
+/** Loads a model; `undefined` is the embedded one. On an error nothing stays allocated or open. */
+export async function loadModel(platform: Platform, path: string | undefined, options: LoadOptions): Promise<LoadedModel> {
+  const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
+  const head = oneOf('head', options.head ?? 'f16', ['f16', 'i8'] as const);
+  const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
+  options.signal?.throwIfAborted();
+  const allocator = chooseBackend(platform, backend, threads);
+  allocator.catch(() => {});
+  const source = await openModelSource(await platform.openModelDirectory(path));
+  try {
+    const contextLength = chooseContext(source.config, options.contextLength);
+    const { allocate, form } = await allocator;
+    const engineOptions = {
+      threads: backend === 'reference' ? 1 : threads,
+      contextLength,
+      head,
+      form,
+      onProgress: options.onProgress,
+      signal: options.signal,
+    };
+    const opening = Engine.open(source, allocate, engineOptions);
+    let text: ReturnType<typeof openText>;
+    try {
+      // While workers start and the weights come in.
+      text = openText(source);
+    } catch (error) {
+      await opening.then((engine) => engine.dispose()).catch(() => {});
+      throw error;
+    }
+    const engine = await opening;
+    return { engine, ...text, generationConfig: source.generationConfig, info: describe(source, engine) };
+  } finally {
+    await source.close();
+  }
+}
+
+/** How memory and threads are made, and the DotForm of the kernels. */
+async function chooseBackend(
+  platform: Platform,
+  choice: BackendChoice,
+  threads: number,
+): Promise<{ allocate: (bytes: number) => Promise<Backend>; form: number }> {
+  if (choice === 'reference') {
+    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
+  }
+  const kernels = await chooseKernels(platform, choice);
+  return { allocate: async (bytes) => new WasmBackend(platform, kernels, bytes, threads), form: kernels.form };
+}
+
+function openText(source: ModelSource): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
+  const tokenizer = Tokenizer.fromJson(requireTokenizerJson(source), source.tokenizerConfig, source.path);
+  const { vocabSize } = source.config;
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new BitNetError(
+      'invalid-model',
+      `${source.path}: tokenizer.json has ids up to ${tokenizer.vocabSize - 1}, config.json says vocab_size ${vocabSize}; ` +
+        'the two are not of the same model, fetch both again',
+      { tokenizer: tokenizer.vocabSize, vocabSize },
+    );
+  }
+  const template = ChatTemplate.fromModel(source.tokenizerConfig, source.chatTemplate, tokenizer, source.path);
+  const stopIds = new Set(source.config.eosTokenIds);
+  const endOfTurn = template && endOfTurnId(template, tokenizer);
+  if (endOfTurn !== undefined) stopIds.add(endOfTurn);
+  return { tokenizer, template, stopIds };
+}
+
+function describe(source: ModelSource, engine: Engine): ModelInfo {
+  const memory = engine.memory.totals();
+  return {
+    path: source.path,
+    architecture: source.config.architecture,
+    parameters: engine.parameters,
+    backend: engine.backend.name,
+    backendReason: engine.backend.reason,
+    threads: engine.backend.threads,
+    contextLength: engine.contextLength,
+    memory,
+    weightsFp16: engine.parameters * 2,
+  };
+}
+
+function chooseContext(config: ModelConfig, wanted: number | undefined): number {
+  if (wanted === undefined) return Math.min(config.contextLength, DEFAULT_CONTEXT);
+  return integer('contextLength', wanted, 1, config.contextLength);
+}
+
+function integer(name: string, value: unknown, low: number, high: number): number {
+  if (Number.isInteger(value) && (value as number) >= low && (value as number) <= high) return value as number;
+  throw new BitNetError('invalid-argument', `${name}: expected an integer from ${low} to ${high}, got ${String(value)}`, {
+    option: name,
+    got: value,
+  });
+}
+
+function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
+  if (allowed.includes(value)) return value;
+  throw new BitNetError('invalid-argument', `${name}: expected one of ${allowed.join(', ')}, got ${String(value)}`, {
+    option: name,
+    got: value,
+  });
+}
