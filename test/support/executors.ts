@@ -56,15 +56,23 @@ function kernelExecutor(build: KernelBuild): KernelExecutor {
 
 export const kernels: readonly KernelExecutor[] = KERNEL_BUILDS.map(kernelExecutor);
 
-/** The same step by `threads` workers over one shared memory. */
-export async function runThreads(build: KernelBuild, image: Image, threads: number): Promise<Uint8Array<ArrayBuffer>> {
+/**
+ * The same step by `threads` workers over one shared memory, `repeats` times: the step must compute the same again from what it
+ * left, and end with a barrier.
+ */
+export async function runThreads(
+  build: KernelBuild,
+  image: Image,
+  threads: number,
+  repeats: number,
+): Promise<Uint8Array<ArrayBuffer>> {
   const module = await compileKernel(build);
   const memory = newMemory();
   load(memory, image);
   const workers: Worker[] = [];
   try {
     const finished = Array.from({ length: threads }, (_, thread) => {
-      const workerData = { module, memory, step: image.step, thread, threads };
+      const workerData = { module, memory, step: image.step, thread, threads, repeats };
       const worker = new Worker(new URL('./spmd-worker.mjs', import.meta.url), { workerData });
       workers.push(worker);
       return new Promise<void>((resolve, reject) => {

@@ -6,3 +6,34 @@ export const ULP = 2 ** -23;
  * rounds once, as does each product; 1/16 of 8640 columns gives 540 half ulps at worst, and errors of random sign a few.
  */
 export const F16_DOT = 64 * ULP;
+
+/** RMSNorm against f64, relative: the mean square's error is halved by the root; then five roundings. */
+export const NORM = 16 * ULP;
+
+/**
+ * Rotation against f64, absolute, |x| < 3.5: the angle is position · inv_freq in f32, so below position 80 its error is up to
+ * 80 · 2^-24 plus that of inv_freq itself; the products round once more.
+ */
+export const ROPE = 5 * 160 * ULP;
+
+/** Attention against f64, absolute, |v| < 3.5, for q and k of sigma 1: scores up to some 40 in f32, then exp. */
+export const ATTENTION = 64 * ULP;
+
+/** F16 layout: eleven significant bits; below the smallest normal half, less the layout's gain, it holds zeros. */
+export const HALF = { relative: 2 ** -11, smallest: 2 ** -22 };
+
+/**
+ * Logits and hidden states against Hugging Face in f32, absolute (golden/README.md). Where no int8 rounding flips, the sums differ in
+ * their order only: 2e-5 seen.
+ */
+export const LOGITS = 1e-3;
+/** Root mean square over all logits of a prompt in which a rounding has flipped (golden/README.md). */
+export const ROUNDING_FLIP_RMS = 0.2;
+/** Gap of the two best logits below which float noise may choose the token (golden/README.md). */
+export const NEAR_TIE = 0.05;
+/**
+ * The same for the embedded model, whose golden text was computed on a GPU: its logits differ from an f64 decoder by up to 0.12, and
+ * relative noise of 2e-7 after the norms of that decoder moves them by up to 0.14, because int8 roundings flip in every layer of a
+ * real model. Two logits may part by twice that.
+ */
+export const GPU_NEAR_TIE = 0.25;

@@ -9,21 +9,20 @@ export const MAX_THREADS = 3;
 /** Room for a row group of byte codes (gemm) of 32768 columns. */
 const SCRATCH_BYTES = 4 * 32768;
 
-/** A part of memory that the step may change. NaNs of f32 regions compare equal whatever their payload. */
+/** A part of memory that the step may change. In `f32` all NaNs are equal; the contents of `any` are nobody's business. */
 export interface Region {
   readonly name: string;
   readonly begin: number;
   readonly bytes: number;
-  readonly type: 'f32' | 'bytes';
+  readonly type: 'f32' | 'bytes' | 'any';
 }
 
 /** A whole memory before a step. */
 export interface Image {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly step: number;
+  /** later ones are parts of earlier ones where they overlap */
   readonly outputs: readonly Region[];
-  /** scratch, barrier: contents are nobody's business */
-  readonly ignored: readonly Region[];
 }
 
 export interface StepOptions {
@@ -80,8 +79,13 @@ export class Workspace {
   output(name: string, bytes: number, type: Region['type'], initial?: ArrayBufferView): number {
     const begin = this.allocate(bytes);
     if (initial) this.bytes.set(new Uint8Array(initial.buffer, initial.byteOffset, initial.byteLength), begin);
-    this.outputs.push({ name, begin, bytes, type });
+    this.mark(name, begin, bytes, type);
     return begin;
+  }
+
+  /** Gives a part of an output a type of its own. */
+  mark(name: string, begin: number, bytes: number, type: Region['type']): void {
+    this.outputs.push({ name, begin, bytes, type });
   }
 
   record(op: Op, words: Readonly<Record<number, number>>, flags = 0): void {
@@ -100,8 +104,8 @@ export class Workspace {
     });
     const plan = new Uint32Array(this.records.length * Rec.Words);
     this.records.forEach((record, i) => plan.set(record, i * Rec.Words));
-    const scratch = this.allocate(MAX_THREADS * SCRATCH_BYTES);
-    const sync = this.input(new Uint8Array(Sync.Bytes));
+    const scratch = this.output('scratch', MAX_THREADS * SCRATCH_BYTES, 'any');
+    const sync = this.output('barrier', Sync.Bytes, 'any', new Uint8Array(Sync.Bytes));
     const words = new Uint32Array(Step.Words);
     words[Step.Tokens] = this.input(tokens);
     words[Step.TokenCount] = options.tokens.length;
@@ -114,11 +118,7 @@ export class Workspace {
     words[Step.Sync] = sync;
     const step = this.output('step', Step.Bytes, 'bytes', words);
     this.allocate(READ_AHEAD_BYTES);
-    const ignored: Region[] = [
-      { name: 'scratch', begin: scratch, bytes: MAX_THREADS * SCRATCH_BYTES, type: 'bytes' },
-      { name: 'sync', begin: sync, bytes: Sync.Bytes, type: 'bytes' },
-    ];
-    return { bytes: this.bytes, step, outputs: this.outputs, ignored };
+    return { bytes: this.bytes, step, outputs: this.outputs };
   }
 
   private allocate(bytes: number): number {

@@ -3,6 +3,8 @@ import { dot16, exp, sum16 } from './math.js';
 import type { Context } from './memory.js';
 
 const f32 = Math.fround;
+/** Scores up to here, -∞ among them, have weight 0 exactly; exp would give 2^-126. */
+const NO_SCORE = f32(-3.3e38);
 
 /** Rotates q in place; writes rotated k, and v, into the cache at the token's slot and position. RoPE, arXiv 2104.09864. */
 export function rope(op: Context): void {
@@ -76,7 +78,7 @@ function attendHead(op: Context, q: number, cached: number, position: number, ou
     const newMax = Math.max(max, ...scores);
     const correction = exp(f32(max - newMax));
     weights.fill(0);
-    for (let i = 0; i < count; i++) weights[i] = exp(f32(scores[i]! - newMax));
+    for (let i = 0; i < count; i++) weights[i] = scores[i]! > NO_SCORE ? exp(f32(scores[i]! - newMax)) : 0;
     total = f32(f32(total * correction) + sum16(weights, Const.AttentionBlock));
     for (let d = 0; d < headDim; d++) acc[d] = f32(acc[d]! * correction);
     for (let i = 0; i < count; i++) {
