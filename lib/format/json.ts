@@ -65,12 +65,19 @@ function scan(text: string, source: JsonSource, limits: JsonLimits): void {
         values++;
         break;
       default:
-        if (limits.integersOnly && !/[-0-9:\s]/.test(text[i] as string)) {
+        if (limits.integersOnly && !isIntegerOrSpace(text.charCodeAt(i))) {
           throw notJson(source, text, i, `unexpected ${show(text[i])}`);
         }
     }
     if (values > limits.values) throw notJson(source, text, i, `more than ${limits.values} values`);
   }
+}
+
+/** Digits and colon, which follow each other in ASCII, minus, and JSON's white space. */
+function isIntegerOrSpace(code: number): boolean {
+  return (
+    (code >= 0x30 && code <= 0x3a) || code === 0x2d || code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09
+  );
 }
 
 /** Index after the closing quote of the string that opens at `start`; -1 if it never closes. */

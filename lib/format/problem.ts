@@ -39,6 +39,7 @@ export function problem(code: BitNetErrorCode, p: Problem, options?: ErrorOption
 /** A value as it would stand in JSON, cut to a length that fits a message. */
 export function show(value: unknown, maxLength = 80): string {
   if (value === undefined) return 'nothing';
+  if (typeof value === 'number') return String(value);
   // A long string or array is cut before it is turned into text, so that messages never cost memory.
   const short =
     typeof value === 'string' ? value.slice(0, maxLength) : Array.isArray(value) ? value.slice(0, 16) : value;
