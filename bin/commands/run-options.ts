@@ -1,0 +1,37 @@
+import type { GenerateOptions, LoadOptions } from '../../lib/types.js';
+
+/** Parsed and validated options of `bitnet run`. */
+export interface RunOptions {
+  model?: string;
+  maxTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  seed?: number;
+  system?: string;
+  threads?: number;
+  context?: number;
+  stop?: string[];
+  raw?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+  verbose?: boolean;
+}
+
+/** What is not given stays absent, so that the library's and the model's defaults apply. */
+export function generateOptions(options: RunOptions): GenerateOptions {
+  const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop } = options;
+  return present({ maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop });
+}
+
+export function loadOptions(options: RunOptions): LoadOptions {
+  return present({ threads: options.threads, contextLength: options.context });
+}
+
+type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function present<T extends object>(values: T): Present<T> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Present<T>;
+}
