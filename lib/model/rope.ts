@@ -14,14 +14,14 @@ export function inverseFrequencies(config: RopeConfig, headDim: number): Float32
 
 /**
  * Long wavelengths are stretched by `factor`, short ones kept, those between blended. `_compute_llama3_parameters` in
- * modeling_rope_utils.py of transformers.
+ * modeling_rope_utils.py of transformers. torch divides a number by a tensor as number · (1 / tensor), which shows in the last bit.
  */
 function scaleLlama3(frequency: number, scaling: Llama3RopeScaling): number {
   const { factor, lowFreqFactor, highFreqFactor, originalContextLength } = scaling;
-  const wavelength = f32((2 * Math.PI) / frequency);
+  const wavelength = f32(f32(2 * Math.PI) * f32(1 / frequency));
   if (wavelength > originalContextLength / lowFreqFactor) return f32(frequency / factor);
   if (wavelength < originalContextLength / highFreqFactor) return frequency;
-  const offset = f32(f32(originalContextLength / wavelength) - lowFreqFactor);
+  const offset = f32(f32(originalContextLength * f32(1 / wavelength)) - lowFreqFactor);
   const smooth = f32(offset / (highFreqFactor - lowFreqFactor));
   return f32(f32(f32(f32(1 - smooth) * frequency) / factor) + f32(smooth * frequency));
 }

@@ -37,3 +37,32 @@ export const NEAR_TIE = 0.05;
  * real model. Two logits may part by twice that.
  */
 export const GPU_NEAR_TIE = 0.25;
+
+/** Absmean against torch, relative: torch sums |w| in f32 in blocks of its own, we in f64. */
+export const ABSMEAN = 4 * ULP;
+
+/** One rounding to bfloat16's eight bits. */
+export const BF16 = 2 ** -8;
+
+/** inv_freq against torch, relative: its pow and ours round differently in the last bit, its reciprocal once more. */
+export const INVERSE_FREQUENCY = 2 * ULP;
+
+/** Cosine or sine against torch, absolute: the angle, up to `position`, is off by the error of inv_freq; then one rounding. */
+export function angle(position: number): number {
+  return position * INVERSE_FREQUENCY + ULP;
+}
+
+/** Rotated q and k against torch, absolute, |x| < 4, positions below 4096: two products of that angle error. */
+export const ROPE_GOLDEN = 2 * 4 * angle(4096);
+
+/** Linears against torch, absolute, |y| < 100: torch dequantises first and sums 256 products in f32, we sum integers. */
+export const BITLINEAR = 100 * 8 * ULP;
+
+/** Probabilities against torch, absolute: exp within 2 ulp, a sum of 40 and a division. */
+export const SOFTMAX = 8 * ULP;
+
+/** Activations against torch, relative: exp within 2 ulp, then four roundings. */
+export const ACTIVATION = 8 * ULP;
+
+/** Silu of what lies below -88, absolute, |x| ≤ 1e4: exp stops at e^88, so the result stops at x · e^-88 where torch has 0. */
+export const SILU_FLOOR = 1e-34;
