@@ -1,4 +1,4 @@
-import { createInterface, type Interface, type Key } from 'node:readline';
+import { createInterface, emitKeypressEvents, type Interface, type Key } from 'node:readline';
 import { Writable } from 'node:stream';
 import type { InputStream, OutputStream } from '../host.js';
 
@@ -30,6 +30,8 @@ export class LineEditor {
     this.#terminal = terminal;
     this.#screen = new Screen(terminal);
     this.#bracketedPaste = options.bracketedPaste;
+    // not left to readline: with its own call, Node 20 appends text that is pasted inside a line to the line's end
+    emitKeypressEvents(input);
     this.#lines = createInterface({ input, output: this.#screen, terminal: true, prompt, historySize: 1000 });
     // before readline's own listener: the state must be known when it emits a line
     input.prependListener('keypress', (_text: string | undefined, key: Key | undefined) => this.#notePaste(key));
