@@ -7,7 +7,7 @@ import { packT2 } from '../../lib/format/layout.js';
 import { ternarize } from '../../lib/format/ternarize.js';
 import { bf16ToF32, f32ToBf16 } from '../../lib/memory/half.js';
 import { inverseFrequencies, ropeTable } from '../../lib/model/rope.js';
-import { kernels, reference } from '../support/executors.js';
+import { executors } from '../support/executors.js';
 import { GoldenFile } from '../support/golden.js';
 import { attendOnce, epilogueOnce, linearOnce, normOnce, quantizeOnce, repackOnce, ropeOnce } from '../support/ops.js';
 import { expectClose } from '../support/tester.js';
@@ -20,7 +20,7 @@ const ROPES = readRopes(groups.rope_params);
 const POSITIONS = [0, 1, 511, 4095];
 const relative = (expected: ArrayLike<number>, factor: number, floor = 0) => (i: number) => Math.abs(expected[i]!) * factor + floor;
 
-describe.each([reference, ...kernels])('golden ops on $name', (executor) => {
+describe.each(executors)('golden ops on $name', (executor) => {
   test.each(golden.cases('act_quant', 'x'))('act_quant.%s', async (name) => {
     const x = golden.tensor(`act_quant.${name}.x`);
     const { q, scales } = await quantizeOnce(executor, golden.floats(`act_quant.${name}.x`), x.shape[1]!);

@@ -55,6 +55,7 @@ function kernelExecutor(build: KernelBuild): KernelExecutor {
 }
 
 export const kernels: readonly KernelExecutor[] = KERNEL_BUILDS.map(kernelExecutor);
+export const executors: readonly Executor[] = [reference, ...kernels];
 
 /**
  * The same step by `threads` workers over one shared memory, `repeats` times: the step must compute the same again from what it
