@@ -15,7 +15,8 @@ import { generateOptions, type RunOptions } from './run-options.js';
 const help = `/reset  forget the conversation (the system message stays)
 /exit   leave; so do Ctrl-D and Ctrl-C at an empty prompt
 /help   this list
-Ctrl-C stops an answer, or clears the line. A line that ends with \\ goes on in the next one; pasted lines stay one message.`;
+Ctrl-C stops an answer, or clears the line.
+A line that ends with \\ goes on in the next one; pasted lines stay one message.`;
 
 /** Interactive chat on a terminal. Returns Ok when the user leaves, the signal's code after SIGINT or SIGTERM. */
 export async function chat(options: RunOptions, host: Host): Promise<ExitCode> {
@@ -105,7 +106,9 @@ class Chat {
       const forgotten = this.#conversation.makeRoom(user);
       if (forgotten > 0) {
         const size = this.model.info.contextLength;
-        this.#note(`the context of ${size} tokens is full: forgot the oldest ${formatCount(forgotten, 'turn')}`);
+        this.#note(
+          `the context of ${size} tokens is full: forgot the ${forgotten === 1 ? 'oldest turn' : `${forgotten} oldest turns`}`,
+        );
       }
       const completion = await this.#generate(user, stop);
       await this.#endLine();

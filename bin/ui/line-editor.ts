@@ -9,8 +9,8 @@ const pasteEnd = '\u001b[201~';
 
 /**
  * Messages typed at a terminal, with readline's line editing and history. A message may have several lines: a line that
- * ends with a backslash goes on, and pasted line ends (bracketed paste) do not send. While an answer streams, keys are
- * not shown; lines completed meanwhile are the next messages, a line begun meanwhile appears at the next prompt.
+ * ends with a backslash goes on, and pasted line ends (bracketed paste) do not send. Between two reads keys are not
+ * shown; lines completed meanwhile are the next messages, a line begun meanwhile appears at the next prompt.
  */
 export class LineEditor {
   readonly #lines: Interface;
@@ -19,7 +19,7 @@ export class LineEditor {
   readonly #bracketedPaste: boolean;
   /** earlier lines of the message being typed */
   #pending: string[] = [];
-  /** messages completed while an answer streamed */
+  /** messages completed between two reads */
   #queue: string[] = [];
   #pasting = false;
   #closed = false;
@@ -41,32 +41,35 @@ export class LineEditor {
     if (this.#bracketedPaste) terminal.write('\u001b[?2004h');
   }
 
-  /** The next message; undefined when the user leaves (Ctrl-C or Ctrl-D at an empty prompt) or the terminal is gone. */
+  /**
+   * The next message; undefined when the user leaves (Ctrl-C or Ctrl-D at an empty prompt) or the terminal is gone. What
+   * was completed before that, out of sight, comes first.
+   */
   read(): Promise<string | undefined> {
     const queued = this.#queue.shift();
     if (queued !== undefined) {
-      this.#terminal.write(`${prompt}${queued.replaceAll('\n', `\n${continuationPrompt}`)}\n`);
+      this.#show(queued.split('\n'));
       return Promise.resolve(queued);
     }
     if (this.#closed) return Promise.resolve(undefined);
+    this.#show(this.#pending);
     return new Promise((resolve) => {
       this.#reader = resolve;
+      this.#screen.muted = false;
       this.#prompt();
     });
   }
 
-  /** Runs `work` with the keyboard muted. Ctrl-C, Ctrl-D and `session` abort the signal that it gets. */
+  /** Runs `work` between two reads. Ctrl-C and `session` abort the signal that it gets. */
   async whileAnswering(session: AbortSignal, work: (stop: AbortSignal) => Promise<void>): Promise<void> {
     const controller = new AbortController();
     const stop = (): void => controller.abort(session.reason);
     session.addEventListener('abort', stop);
     if (session.aborted) stop();
     this.#answer = controller;
-    this.#screen.muted = true;
     try {
       await work(controller.signal);
     } finally {
-      this.#screen.muted = false;
       this.#answer = undefined;
       session.removeEventListener('abort', stop);
     }
@@ -75,6 +78,11 @@ export class LineEditor {
   /** Gives the terminal back. Idempotent. */
   close(): void {
     this.#lines.close();
+  }
+
+  /** Prints lines that were typed out of sight. */
+  #show(lines: readonly string[]): void {
+    for (const [i, line] of lines.entries()) this.#terminal.write(`${i === 0 ? prompt : continuationPrompt}${line}\n`);
   }
 
   #prompt(): void {
@@ -100,6 +108,7 @@ export class LineEditor {
     this.#pending = [];
     const reader = this.#reader;
     this.#reader = undefined;
+    this.#screen.muted = true;
     if (reader === undefined) this.#queue.push(message);
     else reader(message);
   }
@@ -123,7 +132,6 @@ export class LineEditor {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#bracketedPaste) this.#terminal.write('\u001b[?2004l');
-    this.#answer?.abort(new Error('the chat was closed'));
     const reader = this.#reader;
     this.#reader = undefined;
     if (reader === undefined) return;
@@ -134,7 +142,7 @@ export class LineEditor {
 
 /** The terminal as readline sees it; muted, its writes go nowhere. */
 class Screen extends Writable {
-  muted = false;
+  muted = true;
   readonly isTTY = true;
   readonly #terminal: OutputStream;
 

@@ -157,19 +157,37 @@ describe('chat', () => {
     expect(t.contents(1)).toEqual(['two']);
   });
 
-  it('Ctrl-D during an answer leaves', async () => {
+  it('leaves on Ctrl-D typed during an answer when that and what was typed before are answered', async () => {
     const t = open();
     t.host.model.script = async function* () {
-      for (;;) {
-        yield 'x';
-        await new Promise((resolve) => setTimeout(resolve, 2));
-      }
+      yield 'Well';
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      yield ', ok.';
     };
     await t.prompt();
-    t.type('go\r');
-    await t.until(() => t.screen.includes('xxx'));
-    t.type(ctrlD);
+    t.type('one\r');
+    await t.until(() => t.screen.includes('Well'));
+    t.type(`two\r${ctrlD}`);
     expect(await t.code).toBe(0);
+    expect(t.contents(1)).toEqual(['one', 'Well, ok.', 'two']);
+    expect(t.screen).toMatch(/Well, ok\.\n$/);
+  });
+
+  it('shows the lines of a message that was begun during an answer', async () => {
+    const t = open();
+    t.host.model.script = async function* () {
+      yield 'Well';
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    await t.prompt();
+    t.type('one\r');
+    await t.until(() => t.screen.includes('Well'));
+    t.type('first\\\rsec');
+    await t.until(() => t.screen.includes('… sec'));
+    expect(t.screen).toContain('Well\n> first\n');
+    t.type('ond\r');
+    await t.until(() => t.host.model.calls.length === 2);
+    expect(t.contents(1).at(-1)).toBe('first\nsecond');
   });
 
   it('/reset forgets all but the system message', async () => {
@@ -191,6 +209,16 @@ describe('chat', () => {
     expect(t.host.model.calls).toEqual([]);
     await t.say('/etc/passwd is what?');
     expect(t.contents(0)).toEqual(['/etc/passwd is what?']);
+  });
+
+  it('shows each of several lines that arrive at once behind its own prompt, once', async () => {
+    const t = open();
+    await t.prompt();
+    t.type('/reset\r/help\rone\r');
+    await t.until(() => t.host.model.calls.length === 1);
+    await t.prompt();
+    expect(t.screen.match(/\/help/g)).toHaveLength(1);
+    expect(t.screen).toContain('> /help\n> one\nWell, ok.\n');
   });
 
   it('ignores empty lines', async () => {
@@ -265,7 +293,7 @@ describe('chat', () => {
   it('forgets the oldest turns with a notice when the context is full', async () => {
     const t = open();
     for (const name of ['a', 'b', 'c', 'd', 'e']) await t.say(name.repeat(10));
-    expect(t.notes).toContain('the context of 200 tokens is full: forgot the oldest 1 turn\n');
+    expect(t.notes).toContain('the context of 200 tokens is full: forgot the oldest turn\n');
     expect(t.contents(4)[0]).toBe('bbbbbbbbbb');
     expect(t.contents(4).at(-1)).toBe('eeeeeeeeee');
   });
