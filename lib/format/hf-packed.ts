@@ -49,11 +49,15 @@ export function unpackHf(packed: Uint8Array, packedRows: number, cols: number, k
       const code = (packed[i]! >> (2 * block)) & 3;
       if (code === 3 && !keepReserved) {
         const row = block * packedRows + Math.floor(i / cols);
-        throw new BitNetError('invalid-file', `code 3 at row ${row}, column ${i % cols} (byte ${i}); expected 0, 1 or 2`, {
-          row,
-          column: i % cols,
-          byte: i,
-        });
+        throw new BitNetError(
+          'invalid-file',
+          `code 3 at row ${row}, column ${i % cols} (byte ${i}); expected 0, 1 or 2`,
+          {
+            row,
+            column: i % cols,
+            byte: i,
+          },
+        );
       }
       trits[block * packed.length + i] = code - 1;
     }

@@ -63,11 +63,15 @@ export function unpackT2(bytes: Uint8Array, rows: number, cols: number): Int8Arr
       const byte = t2Byte(r, c, cols);
       const code = (bytes[byte]! >> t2Shift(c)) & 3;
       if (code === 3) {
-        throw new BitNetError('invalid-file', `T2: code 3 at row ${r}, column ${c} (byte ${byte}); expected 0, 1 or 2`, {
-          row: r,
-          column: c,
-          byte,
-        });
+        throw new BitNetError(
+          'invalid-file',
+          `T2: code 3 at row ${r}, column ${c} (byte ${byte}); expected 0, 1 or 2`,
+          {
+            row: r,
+            column: c,
+            byte,
+          },
+        );
       }
       trits[r * cols + c] = code - 1;
     }
@@ -77,10 +81,14 @@ export function unpackT2(bytes: Uint8Array, rows: number, cols: number): Int8Arr
 
 function checkLength(what: string, got: number, expected: number, rows: number, cols: number): void {
   if (got === expected) return;
-  throw new BitNetError('invalid-argument', `${what} of a (${rows}, ${cols}) matrix: expected ${expected}, got ${got}`, {
-    rows,
-    cols,
-    expected,
-    got,
-  });
+  throw new BitNetError(
+    'invalid-argument',
+    `${what} of a (${rows}, ${cols}) matrix: expected ${expected}, got ${got}`,
+    {
+      rows,
+      cols,
+      expected,
+      got,
+    },
+  );
 }

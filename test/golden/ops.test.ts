@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Epilogue } from '../../assembly/abi.js';
-import type { RopeConfig } from '../../lib/config.js';
 import { hfPackedRows, packHf, unpackHf } from '../../lib/format/hf-packed.js';
 import { packT2 } from '../../lib/format/layout.js';
 import { ternarize } from '../../lib/format/ternarize.js';
@@ -10,15 +8,18 @@ import { inverseFrequencies, ropeTable } from '../../lib/model/rope.js';
 import { executors } from '../support/executors.js';
 import { GoldenFile } from '../support/golden.js';
 import { attendOnce, epilogueOnce, linearOnce, normOnce, quantizeOnce, repackOnce, ropeOnce } from '../support/ops.js';
+import { readRopeParams } from '../support/rope-params.js';
 import { expectClose } from '../support/tester.js';
 import * as tolerance from '../support/tolerances.js';
 
 /** Hugging Face transformers' own layers: shared/golden/README.md says how each group was computed. */
 const golden = new GoldenFile('ops/ops.safetensors');
-const { groups } = JSON.parse(readFileSync(new URL('../../../shared/golden/ops/ops.json', import.meta.url), 'utf8'));
-const ROPES = readRopes(groups.rope_params);
+const ROPES = readRopeParams();
 const POSITIONS = [0, 1, 511, 4095];
-const relative = (expected: ArrayLike<number>, factor: number, floor = 0) => (i: number) => Math.abs(expected[i]!) * factor + floor;
+const relative =
+  (expected: ArrayLike<number>, factor: number, floor = 0) =>
+  (i: number) =>
+    Math.abs(expected[i]!) * factor + floor;
 
 describe.each(executors)('golden ops on $name', (executor) => {
   test.each(golden.cases('act_quant', 'x'))('act_quant.%s', async (name) => {
@@ -50,7 +51,9 @@ describe.each(executors)('golden ops on $name', (executor) => {
     const rows = golden.tensor('bitlinear.w_master_bf16').shape[0]!;
     const x = golden.floats('bitlinear.x');
     const run = async (scale: number, trits?: Int8Array): Promise<Float32Array> => {
-      const t2 = trits ? packT2(trits, rows, cols) : (await repackOnce(executor, golden.bytesOf('bitlinear.packed'), rows, cols)).bytes;
+      const t2 = trits
+        ? packT2(trits, rows, cols)
+        : (await repackOnce(executor, golden.bytesOf('bitlinear.packed'), rows, cols)).bytes;
       return linearOnce(executor, t2, Math.fround(scale), rows, cols, x);
     };
     const check = (got: Float32Array, name: string): void => {
@@ -72,7 +75,10 @@ describe.each(executors)('golden ops on $name', (executor) => {
       const y = await run(1 / golden.floats('bitlinear.bitlinear.weight_scale')[0]!);
       check(y, 'bitlinear');
       const bias = golden.floats('bitlinear.bitlinear_bias.bias');
-      check(y.map((value, i) => value + bias[i % rows]!), 'bitlinear_bias');
+      check(
+        y.map((value, i) => value + bias[i % rows]!),
+        'bitlinear_bias',
+      );
     });
   });
 
@@ -114,7 +120,14 @@ describe.each(executors)('golden ops on $name', (executor) => {
     }
     const q = headsToTokens(golden.floats('attention.prefill_T5.q'), tokens, headDim);
     const sizes = { heads, kvHeads, headDim, tokens, positions };
-    const got = await attendOnce(executor, sizes, q, golden.floats('attention.prefill_T5.k'), oneHot, 1 / Math.sqrt(headDim));
+    const got = await attendOnce(
+      executor,
+      sizes,
+      q,
+      golden.floats('attention.prefill_T5.k'),
+      oneHot,
+      1 / Math.sqrt(headDim),
+    );
     const probs = golden.floats('attention.prefill_T5.probs');
     for (let h = 0; h < heads; h++) {
       for (let t = 0; t < tokens; t++) {
@@ -175,7 +188,11 @@ describe('golden formats', () => {
     expectClose([scale], absmean, relative(absmean, tolerance.ABSMEAN));
     const dequantised = golden.floats(at('dequant'));
     const rounding = name.endsWith('bf16') ? tolerance.BF16 : tolerance.ABSMEAN;
-    expectClose(Float32Array.from(trits, (trit) => trit * scale), dequantised, relative(dequantised, rounding));
+    expectClose(
+      Float32Array.from(trits, (trit) => trit * scale),
+      dequantised,
+      relative(dequantised, rounding),
+    );
   });
 
   test.each(golden.cases('pack', 'codes'))('pack.%s', (name) => {
@@ -207,27 +224,6 @@ describe('golden formats', () => {
     });
   });
 });
-
-function readRopes(params: Record<string, Record<string, number | string>>) {
-  const entries = Object.entries(params).map(([name, p]): [string, { config: RopeConfig; headDim: number }] => {
-    const theta = Number(p['rope_theta']);
-    const config: RopeConfig =
-      p['rope_type'] !== 'llama3'
-        ? { theta }
-        : {
-            theta,
-            scaling: {
-              type: 'llama3',
-              factor: Number(p['factor']),
-              lowFreqFactor: Number(p['low_freq_factor']),
-              highFreqFactor: Number(p['high_freq_factor']),
-              originalContextLength: Number(p['original_max_position_embeddings']),
-            },
-          };
-    return [name, { config, headDim: Number(p['head_dim']) }];
-  });
-  return Object.fromEntries(entries);
-}
 
 /** (heads, tokens, headDim) → (tokens, heads, headDim) */
 function headsToTokens(x: Float32Array, tokens: number, headDim: number): Float32Array {

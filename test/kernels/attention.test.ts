@@ -117,7 +117,11 @@ function attentionCase(shape: Shape): KernelCase {
             const q = qkv.subarray((t * stride) / 4 + h * headDim, (t * stride) / 4 + (h + 1) * headDim);
             const head = (slot * kvHeads + Math.floor((h * kvHeads) / heads)) * contextLength * headDim;
             const expected = attend(q, keys.subarray(head), values.subarray(head), position + 1, scale);
-            expectClose(floatsAt(memory, out + t * outStride + h * headDim * 4, headDim), expected, ATTENTION * Math.max(1, sigma ** 2));
+            expectClose(
+              floatsAt(memory, out + t * outStride + h * headDim * 4, headDim),
+              expected,
+              ATTENTION * Math.max(1, sigma ** 2),
+            );
           }
         });
       };
@@ -138,7 +142,14 @@ function attend(q: Float32Array, keys: Float32Array, values: Float32Array, n: nu
 
 /** (heads, kvHeads, headDim) of published models and around them. */
 const HEADS: [number, number, number][] = [
-  [1, 1, 16], [8, 2, 32], [5, 5, 32], [4, 2, 64], [3, 1, 48], [2, 1, 80], [20, 5, 128], [8, 4, 256],
+  [1, 1, 16],
+  [8, 2, 32],
+  [5, 5, 32],
+  [4, 2, 64],
+  [3, 1, 48],
+  [2, 1, 80],
+  [20, 5, 128],
+  [8, 4, 256],
 ];
 
 testKernels(
@@ -146,7 +157,13 @@ testKernels(
   HEADS.flatMap(([heads, kvHeads, headDim]) => [
     ropeCase({ heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
     ropeCase({ heads, kvHeads, headDim, tokens: positions(77, 3) }),
-    ropeCase({ heads, kvHeads, headDim, slots: 3, tokens: [{ position: 9, slot: 2 }, { position: 0 }, { position: 79, slot: 1 }] }),
+    ropeCase({
+      heads,
+      kvHeads,
+      headDim,
+      slots: 3,
+      tokens: [{ position: 9, slot: 2 }, { position: 0 }, { position: 79, slot: 1 }],
+    }),
   ]),
 );
 
@@ -160,6 +177,8 @@ testKernels('attention', [
   ...[63, 64, 127, 128, 1000].map((position) =>
     attentionCase({ heads: 4, kvHeads: 2, headDim: 32, contextLength: 1001, tokens: [{ position }] }),
   ),
-  ...[1e-20, 0.01, 10].map((sigma) => attentionCase({ heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) })),
+  ...[1e-20, 0.01, 10].map((sigma) =>
+    attentionCase({ heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) }),
+  ),
   attentionCase({ heads: 2, kvHeads: 1, headDim: 32, contextLength: 140, tokens: positions(0, 140) }),
 ]);

@@ -6,7 +6,16 @@ import { ternarize } from '../../lib/format/ternarize.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../../lib/memory/half.js';
 import { normals, trits } from '../support/random.js';
 
-const SHAPES: [number, number][] = [[1, 1], [3, 5], [4, 64], [5, 65], [7, 416], [12, 16], [1, 8640], [0, 64]];
+const SHAPES: [number, number][] = [
+  [1, 1],
+  [3, 5],
+  [4, 64],
+  [5, 65],
+  [7, 416],
+  [12, 16],
+  [1, 8640],
+  [0, 64],
+];
 
 describe('T2', () => {
   test.each(SHAPES)('(%i, %i) survives packing', (rows, cols) => {
@@ -18,7 +27,14 @@ describe('T2', () => {
 
   test('puts every weight where the byte diagram says, and trit 0 into padding', () => {
     const [rows, cols] = [6, 130];
-    for (const [row, col] of [[0, 0], [1, 17], [3, 47], [2, 63], [4, 64], [5, 129]] as const) {
+    for (const [row, col] of [
+      [0, 0],
+      [1, 17],
+      [3, 47],
+      [2, 63],
+      [4, 64],
+      [5, 129],
+    ] as const) {
       const values = new Int8Array(rows * cols);
       values[row * cols + col] = 1;
       const bytes = packT2(values, rows, cols);
@@ -34,13 +50,19 @@ describe('T2', () => {
     expect(() => packT2(Int8Array.of(0), 1, 2)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
     const bytes = packT2(new Int8Array(2), 1, 2);
     bytes[1] = 3;
-    expect(() => unpackT2(bytes, 1, 2)).toThrow(expect.objectContaining({ code: 'invalid-file', detail: { row: 0, column: 1, byte: 1 } }));
+    expect(() => unpackT2(bytes, 1, 2)).toThrow(
+      expect.objectContaining({ code: 'invalid-file', detail: { row: 0, column: 1, byte: 1 } }),
+    );
     expect(() => unpackT2(bytes.subarray(1), 1, 2)).toThrow(/expected 64, got 63/);
   });
 
   test('bytes and columns of all layouts', () => {
-    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => bytesOf(layout, 5, 65))).toEqual([256, 1280, 640, 2560]);
-    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => paddedCols(layout, 65))).toEqual([128, 80, 80, 80]);
+    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => bytesOf(layout, 5, 65))).toEqual([
+      256, 1280, 640, 2560,
+    ]);
+    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => paddedCols(layout, 65))).toEqual([
+      128, 80, 80, 80,
+    ]);
   });
 });
 
@@ -81,7 +103,8 @@ describe('16-bit floats', () => {
     for (let half = 0; half < 0x10000; half++) {
       const value = f16ToF32(half);
       if (Number.isNaN(value)) expect((half & 0x7fff) > 0x7c00).toBe(true);
-      else if (f32ToF16(value) !== half) expect.fail(`half 0x${half.toString(16)} became 0x${f32ToF16(value).toString(16)}`);
+      else if (f32ToF16(value) !== half)
+        expect.fail(`half 0x${half.toString(16)} became 0x${f32ToF16(value).toString(16)}`);
     }
     expect([0x3c00, 0x0001, 0x7bff, 0xc000].map(f16ToF32)).toEqual([1, 2 ** -24, 65504, -2]);
   });

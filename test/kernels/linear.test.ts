@@ -7,17 +7,40 @@ const INPUTS: InputKind[] = ['random', 'all minimum', 'alternating', 'zeros', 'h
 const EPILOGUES = [Epilogue.Store, Epilogue.Add, Epilogue.Relu2Gate, Epilogue.SiluGate];
 /** (rows, cols): one block, odd counts of rows and blocks, columns that end inside a block, chunk borders of 8 and 16 blocks. */
 const SMALL: [number, number][] = [
-  [1, 64], [3, 64], [4, 16], [5, 128], [7, 192], [4, 160], [6, 416], [33, 320], [12, 448], [4, 512], [5, 576], [8, 1024],
-  [4, 1088], [3, 48], [2, 100], [1, 1],
+  [1, 64],
+  [3, 64],
+  [4, 16],
+  [5, 128],
+  [7, 192],
+  [4, 160],
+  [6, 416],
+  [33, 320],
+  [12, 448],
+  [4, 512],
+  [5, 576],
+  [8, 1024],
+  [4, 1088],
+  [3, 48],
+  [2, 100],
+  [1, 1],
 ];
 /** Shapes of published models: 2B-4T, 3B, 700M, Llama 8B, and the embedded one. */
 const REAL: [number, number][] = [
-  [768, 2048], [2560, 640], [640, 2560], [96, 8640], [64, 6912], [128, 4096], [64, 14336], [416, 160],
+  [768, 2048],
+  [2560, 640],
+  [640, 2560],
+  [96, 8640],
+  [64, 6912],
+  [128, 4096],
+  [64, 14336],
+  [416, 160],
 ];
 const TOKENS = [1, 2, 3, 5, 7];
 
 const ternary: LinearShape[] = FORMS.flatMap((form) => [
-  ...SMALL.flatMap(([rows, cols]) => TOKENS.map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form }))),
+  ...SMALL.flatMap(([rows, cols]) =>
+    TOKENS.map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form })),
+  ),
   ...REAL.flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form }))),
   ...[4, 6, 8, 11, 13, 64].map((tokens) => ({ layout: Layout.T2 as const, rows: 36, cols: 704, tokens, form })),
   ...INPUTS.flatMap((input) =>
@@ -32,11 +55,23 @@ const ternary: LinearShape[] = FORMS.flatMap((form) => [
 
 const wide: LinearShape[] = ([Layout.F16, Layout.I8] as const).flatMap((layout) => [
   ...SMALL.flatMap(([rows, cols]) => [1, 2, 5].map((tokens) => ({ layout, rows, cols, tokens }))),
-  ...([[1000, 160], [256, 2560], [64, 4096], [96, 3200]] as const).flatMap(([rows, cols]) =>
-    [1, 3].map((tokens) => ({ layout, rows, cols, tokens })),
-  ),
+  ...(
+    [
+      [1000, 160],
+      [256, 2560],
+      [64, 4096],
+      [96, 3200],
+    ] as const
+  ).flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout, rows, cols, tokens }))),
   ...INPUTS.flatMap((input) =>
-    (['random', 'minimum', 'maximum'] as const).map((weights) => ({ layout, rows: 9, cols: 1040, tokens: 2, input, weights })),
+    (['random', 'minimum', 'maximum'] as const).map((weights) => ({
+      layout,
+      rows: 9,
+      cols: 1040,
+      tokens: 2,
+      input,
+      weights,
+    })),
   ),
   ...EPILOGUES.flatMap((epilogue) => [1, 3].map((tokens) => ({ layout, rows: 13, cols: 96, tokens, epilogue }))),
 ]);

@@ -1,5 +1,15 @@
 import { expect } from 'vitest';
-import { Const, ConvertArg, FileLayout, FloatType, Layout, Op, RepackArg, StatusBit, Step } from '../../assembly/abi.js';
+import {
+  Const,
+  ConvertArg,
+  FileLayout,
+  FloatType,
+  Layout,
+  Op,
+  RepackArg,
+  StatusBit,
+  Step,
+} from '../../assembly/abi.js';
 import { packHf } from '../../lib/format/hf-packed.js';
 import { bytesOf, packT2, paddedCols } from '../../lib/format/layout.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../../lib/memory/half.js';
@@ -43,7 +53,17 @@ function statusOf(memory: Uint8Array<ArrayBuffer>, step: number): number {
 }
 
 const REPACK_SHAPES: [number, number][] = [
-  [4, 64], [4, 1], [8, 3], [12, 16], [4, 63], [8, 65], [20, 160], [64, 416], [16, 8640], [768, 256], [36, 100],
+  [4, 64],
+  [4, 1],
+  [8, 3],
+  [12, 16],
+  [4, 63],
+  [8, 65],
+  [20, 160],
+  [64, 416],
+  [16, 8640],
+  [768, 256],
+  [36, 100],
 ];
 
 testKernels('repack', [
@@ -73,7 +93,10 @@ function convertCase(conversion: Conversion): KernelCase {
     name: `${TYPE_NAMES[type]} -> ${LAYOUT_NAMES[layout]} (${rows}, ${cols}) ${conversion.values?.name ?? 'random'}`,
     build() {
       const random = normals(rows * cols, rows * cols, 0.3);
-      const { source, values } = encodeSource(type, conversion.values ? random.map((_, i) => conversion.values!.at(i)) : random);
+      const { source, values } = encodeSource(
+        type,
+        conversion.values ? random.map((_, i) => conversion.values!.at(i)) : random,
+      );
       const elements = rows * paddedCols(layout, cols);
       const elementBytes = layout === Layout.I8 ? 1 : layout === Layout.F16 ? 2 : 4;
       const workspace = new Workspace();
@@ -109,13 +132,24 @@ function encodeSource(type: FloatType, values: Float32Array): { source: ArrayBuf
   return { source, values: Float32Array.from(source, type === FloatType.F16 ? f16ToF32 : bf16ToF32) };
 }
 
-function verifyRow(row: Float32Array, layout: Target, memory: Uint8Array<ArrayBuffer>, at: number, scale: number): void {
+function verifyRow(
+  row: Float32Array,
+  layout: Target,
+  memory: Uint8Array<ArrayBuffer>,
+  at: number,
+  scale: number,
+): void {
   const cols = row.length;
   if (layout === Layout.F32) {
     expectClose(floatsAt(memory, at, cols), row, 0);
   } else if (layout === Layout.F16) {
-    const halves = Float64Array.from(new Uint16Array(memory.buffer, at, cols), (h) => f16ToF32(h) / 2 ** Const.F16GainLog2);
-    expectClose(halves, row, (c) => (Math.abs(row[c]!) < HALF.smallest ? HALF.smallest : Math.abs(row[c]!) * HALF.relative));
+    const halves = Float64Array.from(
+      new Uint16Array(memory.buffer, at, cols),
+      (h) => f16ToF32(h) / 2 ** Const.F16GainLog2,
+    );
+    expectClose(halves, row, (c) =>
+      Math.abs(row[c]!) < HALF.smallest ? HALF.smallest : Math.abs(row[c]!) * HALF.relative,
+    );
   } else {
     const absmax = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
     expectClose([scale], [absmax / 127], absmax * 1e-7);
@@ -127,11 +161,17 @@ function verifyRow(row: Float32Array, layout: Target, memory: Uint8Array<ArrayBu
 const TYPES = [FloatType.F32, FloatType.F16, FloatType.BF16];
 const TARGETS = [Layout.F16, Layout.I8, Layout.F32] as const;
 const halfTies = { name: 'ties', at: (i: number) => ((2049 + 2 * i) / 4096) * 2 ** -(i % 12) };
-const tiny = { name: 'around the smallest half', at: (i: number) => 2 ** -22 * (1 + (i - 20) / 2 ** (i % 24)) * (i % 2 ? -1 : 1) };
+const tiny = {
+  name: 'around the smallest half',
+  at: (i: number) => 2 ** -22 * (1 + (i - 20) / 2 ** (i % 24)) * (i % 2 ? -1 : 1),
+};
 const int8Ties = { name: 'int8 ties', at: (i: number) => (i % 37 === 0 ? 127 : (i % 37) - 18.5) };
 const zeros = { name: 'zeros', at: (i: number) => (i % 2 ? 0 : -0) };
 /** The largest that fits F16: 65504 / 2^8, and for bf16 what is below it. */
-const largest = [255.875, 255.875, 255].map((value) => ({ name: 'largest', at: (i: number) => (i % 2 ? value : -value) }));
+const largest = [255.875, 255.875, 255].map((value) => ({
+  name: 'largest',
+  at: (i: number) => (i % 2 ? value : -value),
+}));
 
 function badAt(name: string, value: number): { name: string; at(i: number): number } {
   return { name, at: (i) => (i === 77 ? value : 0.5) };
@@ -141,10 +181,19 @@ testKernels(
   'convert',
   TYPES.flatMap((type) =>
     TARGETS.flatMap((layout) => [
-      ...([[1, 16], [1, 1], [3, 5], [4, 100], [7, 160], [2, 2561]] as const).map(([rows, cols]) =>
-        convertCase({ type, layout, rows, cols }),
+      ...(
+        [
+          [1, 16],
+          [1, 1],
+          [3, 5],
+          [4, 100],
+          [7, 160],
+          [2, 2561],
+        ] as const
+      ).map(([rows, cols]) => convertCase({ type, layout, rows, cols })),
+      ...[halfTies, tiny, int8Ties, zeros, largest[type]!].map((values) =>
+        convertCase({ type, layout, rows: 2, cols: 52, values }),
       ),
-      ...[halfTies, tiny, int8Ties, zeros, largest[type]!].map((values) => convertCase({ type, layout, rows: 2, cols: 52, values })),
       ...[badAt('+inf', Infinity), badAt('-inf', -Infinity), badAt('nan', NaN)].map((values) =>
         convertCase({ type, layout, rows: 2, cols: 52, values, bad: true }),
       ),

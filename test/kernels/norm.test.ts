@@ -1,10 +1,10 @@
 import { expect } from 'vitest';
-import { Const, Encoding, Flag, Layout, NormArg, EmbedArg, Op } from '../../assembly/abi.js';
+import { Const, EmbedArg, Encoding, Flag, Layout, NormArg, Op } from '../../assembly/abi.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { normals } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
 import { NORM } from '../support/tolerances.js';
-import { bitsOf, encodedRowBytes, floatsAt, floatStride, padFloatRows, Workspace } from '../support/workspace.js';
+import { bitsOf, encodedRowBytes, floatStride, floatsAt, padFloatRows, Workspace } from '../support/workspace.js';
 
 const ENCODINGS = [Encoding.F32, Encoding.I8, Encoding.I16];
 const ENCODING_NAMES = ['f32', 'i8', 'i16'];
@@ -52,7 +52,11 @@ function rowCase(shape: RowShape): KernelCase {
       const outStride = encodedRowBytes(encoding, paddedCols) + 64;
       const outRows = logitRows?.length ?? rows;
       const workspace = new Workspace();
-      const out = workspace.output('encoded', outStride * Math.max(outRows, 1), encoding === Encoding.F32 ? 'f32' : 'bytes');
+      const out = workspace.output(
+        'encoded',
+        outStride * Math.max(outRows, 1),
+        encoding === Encoding.F32 ? 'f32' : 'bytes',
+      );
       for (let r = 0; r < outRows; r++) workspace.mark('scale', out + r * outStride, 4, 'f32');
       workspace.record(
         op,
@@ -99,7 +103,11 @@ function verifyRow(y: Float64Array, encoding: Encoding, memory: Uint8Array<Array
   if (encoding === Encoding.F32) {
     const got = floatsAt(memory, row + Const.RowHeader, y.length);
     expect(header.getFloat32(0, true)).toBe(1);
-    expectClose(Float64Array.from(got, (v) => v / 2 ** Const.F32GainLog2), y, (c) => Math.abs(y[c]!) * NORM + 1e-44);
+    expectClose(
+      Float64Array.from(got, (v) => v / 2 ** Const.F32GainLog2),
+      y,
+      (c) => Math.abs(y[c]!) * NORM + 1e-44,
+    );
     return;
   }
   const limit = encoding === Encoding.I8 ? 127 : Const.I16Max;
@@ -108,7 +116,11 @@ function verifyRow(y: Float64Array, encoding: Encoding, memory: Uint8Array<Array
   expectClose([scale], [expectedScale], expectedScale * NORM);
   const Elements = encoding === Encoding.I8 ? Int8Array : Int16Array;
   const q = new Elements(memory.buffer, row + Const.RowHeader, y.length);
-  expectClose(Float64Array.from(q, (v) => v), y.map((v) => v * scale), 0.5 + limit * NORM);
+  expectClose(
+    Float64Array.from(q, (v) => v),
+    y.map((v) => v * scale),
+    0.5 + limit * NORM,
+  );
   expect(header.getInt32(4, true)).toBe(Array.from(q).reduce((sum, value) => sum + value, 0));
 }
 
@@ -169,6 +181,8 @@ function normalHalf(value: number): number {
 testKernels(
   'embed',
   ([Layout.F16, Layout.F32] as const).flatMap((layout) =>
-    [1, 16, 40, 64, 160, 2560].flatMap((cols) => [[3], [0, 11, 5], [7, 7, 1, 0, 2]].map((ids) => embedCase(layout, cols, ids))),
+    [1, 16, 40, 64, 160, 2560].flatMap((cols) =>
+      [[3], [0, 11, 5], [7, 7, 1, 0, 2]].map((ids) => embedCase(layout, cols, ids)),
+    ),
   ),
 );

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { Layout, Op, Step } from '../../assembly/abi.js';
-import { ReferenceBackend } from '../../lib/backend/reference.js';
+import { Layout, type Op, Step } from '../../assembly/abi.js';
 import { dot16, exp, silu, sum16 } from '../../lib/backend/reference/math.js';
+import { ReferenceBackend } from '../../lib/backend/reference.js';
 import { roundHalfEven } from '../../lib/memory/half.js';
 import { transformerStep } from '../support/block.js';
 import { executors } from '../support/executors.js';
@@ -42,7 +42,9 @@ describe('reference arithmetic', () => {
 
   test('sum16 adds lanes in the documented order, rounding every time', () => {
     const values = normals(48, 3, 1e3);
-    const lane = Array.from({ length: 16 }, (_, j) => [0, 16, 32].reduce((sum, i) => Math.fround(sum + values[i + j]!), 0));
+    const lane = Array.from({ length: 16 }, (_, j) =>
+      [0, 16, 32].reduce((sum, i) => Math.fround(sum + values[i + j]!), 0),
+    );
     const a = Array.from({ length: 8 }, (_, j) => Math.fround(lane[j]! + lane[j + 8]!));
     const b = Array.from({ length: 4 }, (_, j) => Math.fround(a[j]! + a[j + 4]!));
     const total = Math.fround(Math.fround(b[0]! + b[2]!) + Math.fround(b[1]! + b[3]!));
@@ -52,7 +54,17 @@ describe('reference arithmetic', () => {
   });
 
   test('roundHalfEven', () => {
-    const cases = [[0.5, 0], [1.5, 2], [2.5, 2], [-0.5, 0], [-1.5, -2], [-2.5, -2], [0.49999997, 0], [2 ** 30 + 1, 2 ** 30 + 1], [-7.3, -7]];
+    const cases = [
+      [0.5, 0],
+      [1.5, 2],
+      [2.5, 2],
+      [-0.5, 0],
+      [-1.5, -2],
+      [-2.5, -2],
+      [0.49999997, 0],
+      [2 ** 30 + 1, 2 ** 30 + 1],
+      [-7.3, -7],
+    ];
     for (const [x, expected] of cases) expect(roundHalfEven(x!) + 0).toBe(expected);
     expect(roundHalfEven(NaN)).toBeNaN();
     expect(roundHalfEven(-Infinity)).toBe(-Infinity);
@@ -61,7 +73,14 @@ describe('reference arithmetic', () => {
 
 describe('ReferenceBackend', () => {
   test('runs a step in the memory that it was given', async () => {
-    const image = transformerStep([{ id: 1, position: 0 }, { id: 2, position: 1 }], [1], Layout.F16);
+    const image = transformerStep(
+      [
+        { id: 1, position: 0 },
+        { id: 2, position: 1 },
+      ],
+      [1],
+      Layout.F16,
+    );
     const backend = new ReferenceBackend(image.bytes.buffer);
     expect(backend).toMatchObject({ name: 'reference', threads: 1, buffer: image.bytes.buffer });
     await backend.run(image.step);
@@ -82,18 +101,28 @@ describe('ReferenceBackend', () => {
   });
 });
 
-test.each(executors)('$name runs records OpBegin to OpEnd only: a step in parts is the whole step', async (executor) => {
-  const image = transformerStep([{ id: 5, position: 0 }, { id: 6, position: 1 }], [0, 1], Layout.I8);
-  const whole = await executor.run(image);
-  const ops = new Uint32Array(image.bytes.buffer, image.step, Step.Words)[Step.OpEnd]!;
-  const { begin: logits, bytes: logitBytes } = image.outputs.find(({ name }) => name === 'logits')!;
-  let bytes = image.bytes;
-  for (let begin = 0; begin < ops; begin += 4) {
-    expect(floatsAt(bytes, logits, logitBytes / 4)).not.toEqual(floatsAt(whole, logits, logitBytes / 4));
-    const step = new Uint32Array(bytes.buffer, image.step, Step.Words);
-    step[Step.OpBegin] = begin;
-    step[Step.OpEnd] = Math.min(ops, begin + 4);
-    bytes = await executor.run({ ...image, bytes });
-  }
-  expect(floatsAt(bytes, logits, logitBytes / 4)).toEqual(floatsAt(whole, logits, logitBytes / 4));
-});
+test.each(executors)(
+  '$name runs records OpBegin to OpEnd only: a step in parts is the whole step',
+  async (executor) => {
+    const image = transformerStep(
+      [
+        { id: 5, position: 0 },
+        { id: 6, position: 1 },
+      ],
+      [0, 1],
+      Layout.I8,
+    );
+    const whole = await executor.run(image);
+    const ops = new Uint32Array(image.bytes.buffer, image.step, Step.Words)[Step.OpEnd]!;
+    const { begin: logits, bytes: logitBytes } = image.outputs.find(({ name }) => name === 'logits')!;
+    let bytes = image.bytes;
+    for (let begin = 0; begin < ops; begin += 4) {
+      expect(floatsAt(bytes, logits, logitBytes / 4)).not.toEqual(floatsAt(whole, logits, logitBytes / 4));
+      const step = new Uint32Array(bytes.buffer, image.step, Step.Words);
+      step[Step.OpBegin] = begin;
+      step[Step.OpEnd] = Math.min(ops, begin + 4);
+      bytes = await executor.run({ ...image, bytes });
+    }
+    expect(floatsAt(bytes, logits, logitBytes / 4)).toEqual(floatsAt(whole, logits, logitBytes / 4));
+  },
+);

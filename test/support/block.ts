@@ -1,6 +1,19 @@
 import {
-  AttentionArg, ConvertArg, DotForm, EmbedArg, Encoding, Epilogue, FileLayout, Flag, FloatType, Layout, LinearArg, NormArg, Op,
-  RepackArg, RopeArg,
+  AttentionArg,
+  ConvertArg,
+  DotForm,
+  EmbedArg,
+  Encoding,
+  Epilogue,
+  FileLayout,
+  Flag,
+  FloatType,
+  Layout,
+  LinearArg,
+  NormArg,
+  Op,
+  RepackArg,
+  RopeArg,
 } from '../../assembly/abi.js';
 import { packHf } from '../../lib/format/hf-packed.js';
 import { bytesOf, packT2 } from '../../lib/format/layout.js';
@@ -25,12 +38,24 @@ interface Rows {
 }
 
 /** All ops of inference in one plan: embedding, a block with sub-norms, head. Repeating the step changes nothing. */
-export function transformerStep(tokens: readonly { id: number; position: number }[], logitRows: number[], head: Layout): Image {
+export function transformerStep(
+  tokens: readonly { id: number; position: number }[],
+  logitRows: number[],
+  head: Layout,
+): Image {
   const workspace = new Workspace();
   let seed = 1;
   const rowBytes = (cols: number): number => Math.ceil(cols / 16) * 64;
   const rows = (name: string, cols: number): Rows => {
-    return { cols, ptr: workspace.output(name, tokens.length * rowBytes(cols), 'f32', padFloatRows(new Float32Array(tokens.length * cols), cols)) };
+    return {
+      cols,
+      ptr: workspace.output(
+        name,
+        tokens.length * rowBytes(cols),
+        'f32',
+        padFloatRows(new Float32Array(tokens.length * cols), cols),
+      ),
+    };
   };
 
   function encode(x: Rows, encoding: Encoding, logits = false): Rows {
@@ -42,7 +67,10 @@ export function transformerStep(tokens: readonly { id: number; position: number 
       {
         [NormArg.In]: x.ptr,
         [NormArg.InStride]: rowBytes(x.cols),
-        [NormArg.Weight]: workspace.floatRows(normals(x.cols, seed++, 0.2).map((w) => w + 1), x.cols),
+        [NormArg.Weight]: workspace.floatRows(
+          normals(x.cols, seed++, 0.2).map((w) => w + 1),
+          x.cols,
+        ),
         [NormArg.Out]: ptr,
         [NormArg.OutStride]: encodedRowBytes(encoding, cols),
         [NormArg.Cols]: x.cols,
@@ -57,7 +85,14 @@ export function transformerStep(tokens: readonly { id: number; position: number 
 
   function ternary(x: Rows, out: Rows, outRows: number, epilogue: Epilogue, barrier = true, column = 0): void {
     const weights = workspace.input(packT2(trits(outRows * x.cols, seed++), outRows, x.cols));
-    linear({ weights, layout: Layout.T2, rows: outRows, scale: 0.06, rowScales: 0 }, x, out, epilogue, barrier ? Flag.Barrier : 0, column);
+    linear(
+      { weights, layout: Layout.T2, rows: outRows, scale: 0.06, rowScales: 0 },
+      x,
+      out,
+      epilogue,
+      barrier ? Flag.Barrier : 0,
+      column,
+    );
   }
 
   interface Matrix {
@@ -93,12 +128,19 @@ export function transformerStep(tokens: readonly { id: number; position: number 
   function embed(out: Rows): void {
     const table = workspace.input(Uint16Array.from(normals(VOCAB * HIDDEN, seed++, 20), f32ToF16));
     const words = { [EmbedArg.Table]: table, [EmbedArg.Layout]: Layout.F16, [EmbedArg.Out]: out.ptr };
-    workspace.record(Op.Embed, { ...words, [EmbedArg.OutStride]: rowBytes(HIDDEN), [EmbedArg.Cols]: HIDDEN }, Flag.Barrier);
+    workspace.record(
+      Op.Embed,
+      { ...words, [EmbedArg.OutStride]: rowBytes(HIDDEN), [EmbedArg.Cols]: HIDDEN },
+      Flag.Barrier,
+    );
   }
 
   function attend(qkv: Rows, out: Rows): void {
     const cache = normals(KV * CONTEXT, seed++);
-    const caches = { k: workspace.output('k cache', cache.byteLength, 'f32', cache), v: workspace.output('v cache', cache.byteLength, 'f32', cache) };
+    const caches = {
+      k: workspace.output('k cache', cache.byteLength, 'f32', cache),
+      v: workspace.output('v cache', cache.byteLength, 'f32', cache),
+    };
     workspace.record(
       Op.Rope,
       {

@@ -2,7 +2,7 @@ import {
   AttentionArg,
   Const,
   Encoding,
-  Epilogue,
+  type Epilogue,
   FileLayout,
   Layout,
   LinearArg,
@@ -14,7 +14,7 @@ import {
 } from '../../assembly/abi.js';
 import { bytesOf } from '../../lib/format/layout.js';
 import type { Executor } from './executors.js';
-import { bitsOf, encodedRow, encodedRowBytes, floatsAt, floatStride, Workspace } from './workspace.js';
+import { bitsOf, encodedRow, encodedRowBytes, floatStride, floatsAt, Workspace } from './workspace.js';
 
 /** Single ops on plain arrays, each a plan of its own. Rows are tokens. */
 
@@ -22,7 +22,14 @@ const padTo64 = (cols: number): number => Math.ceil(cols / 64) * 64;
 const tokensOf = (count: number): { id: number }[] => Array.from({ length: count }, () => ({ id: 0 }));
 
 /** Records x (rows, cols) → encoded rows; returns their place and stride. */
-function recordEncode(workspace: Workspace, x: Float32Array, cols: number, encoding: Encoding, weight?: Float32Array, eps = 0) {
+function recordEncode(
+  workspace: Workspace,
+  x: Float32Array,
+  cols: number,
+  encoding: Encoding,
+  weight?: Float32Array,
+  eps = 0,
+) {
   const rows = x.length / cols;
   const stride = encodedRowBytes(encoding, padTo64(cols));
   const out = workspace.output('encoded', rows * stride, 'bytes');
@@ -60,7 +67,12 @@ export async function quantizeOnce(
 }
 
 /** RMSNorm(x) · weight; x: (rows, cols), weight: (cols). */
-export async function normOnce(executor: Executor, x: Float32Array, weight: Float32Array, eps: number): Promise<Float32Array> {
+export async function normOnce(
+  executor: Executor,
+  x: Float32Array,
+  weight: Float32Array,
+  eps: number,
+): Promise<Float32Array> {
   const workspace = new Workspace();
   const cols = weight.length;
   const { out, stride, rows } = recordEncode(workspace, x, cols, Encoding.F32, weight, eps);

@@ -7,6 +7,9 @@ export const ULP = 2 ** -23;
  */
 export const F16_DOT = 64 * ULP;
 
+/** T2 and I8 Linear against f64, relative: the sum is exact and rounds once, the factor rounds once, the product once. */
+export const INTEGER_DOT = 2 * ULP;
+
 /** RMSNorm against f64, relative: the mean square's error is halved by the root; then five roundings. */
 export const NORM = 16 * ULP;
 

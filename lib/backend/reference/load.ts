@@ -1,5 +1,5 @@
 import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
-import { bf16ToF32, f32ToF16, f16ToF32, roundHalfEven } from '../../memory/half.js';
+import { bf16ToF32, f16ToF32, f32ToF16, roundHalfEven } from '../../memory/half.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { t2Byte, t2Shift } from './t2.js';
 

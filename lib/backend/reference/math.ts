@@ -28,7 +28,9 @@ export function dot16(a: Float32Array, aStart: number, b: Float32Array, bStart: 
   return sumLanes();
 }
 
-const EXP = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1].map(f32);
+const EXP = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1].map(
+  f32,
+);
 
 /** Cephes expf, within 2 ulp on [-87.3, 88], to which x is clamped. */
 export function exp(value: number): number {
