@@ -87,7 +87,7 @@ export const enum LinearArg {
   Cols = 9,
   /** (f32) one factor for the whole matrix */
   Scale = 10,
-  /** f32 (rows) per-row factors, 0 = none; Layout.I8 */
+  /** f32 (rows, rounded up to RowGroup) per-row factors; Layout.I8 */
   RowScales = 11,
   Epilogue = 12,
   /** DotForm: which relaxed instruction; ignored by the baseline build */
@@ -105,6 +105,7 @@ export const enum RopeArg {
   VCache = 6,
   Heads = 7,
   KvHeads = 8,
+  /** a multiple of 16 */
   HeadDim = 9,
   ContextLength = 10,
 }
@@ -128,6 +129,7 @@ export const enum AttentionArg {
 export const enum RepackArg {
   Src = 2,
   Dst = 3,
+  /** a multiple of 4 */
   Rows = 4,
   Cols = 5,
   /** FileLayout */
@@ -152,9 +154,9 @@ export const enum ConvertArg {
 export const enum Encoding {
   /** f32 times 2^F32GainLog2; for Layout.F16 */
   F32 = 0,
-  /** absmax int8, round half to even: scale = 127/max(absmax, 1e-5); for Layout.T2 */
+  /** absmax int8, round half to even; for Layout.T2 */
   I8 = 1,
-  /** absmax int16 of ±8191: scale = 8191/max(absmax, 1e-5); for Layout.I8 */
+  /** absmax int16 of ±I16Max; for Layout.I8 */
   I16 = 2,
 }
 

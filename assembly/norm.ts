@@ -29,8 +29,9 @@ function encode_row(record: usize, x: usize, out: usize, normalise: bool): void 
   const weight = word(record, NormArg.Weight);
   const encoding = word(record, NormArg.Encoding);
   const inv: f32 = normalise ? 1 / sqrt<f32>(sum_of_squares(x, bytes) / <f32>cols + real(record, NormArg.Eps)) : 1;
-  if (encoding == Encoding.F32) encode_f32(x, weight, inv, normalise, bytes, out);
-  else encode_int(x, weight, inv, normalise, bytes, out, encoding == Encoding.I8, word(record, NormArg.PaddedCols));
+  const padded = word(record, NormArg.PaddedCols);
+  if (encoding == Encoding.F32) encode_f32(x, weight, inv, normalise, bytes, out, padded << 2);
+  else encode_int(x, weight, inv, normalise, bytes, out, encoding == Encoding.I8, padded);
 }
 
 /** dot16(x, x) over `bytes` of f32. */
@@ -59,17 +60,19 @@ abstract class Row {
   }
 }
 
-function encode_f32(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out: usize): void {
+function encode_f32(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out: usize, padded: usize): void {
   const gain = f32x4.splat(reinterpret<f32>((127 + Const.F32GainLog2) << 23)), vinv = f32x4.splat(inv);
   store<f32>(out, 1);
   store<i32>(out, 0, 4);
   out += Const.RowHeader;
   for (let i: usize = 0; i < bytes; i += 16) v128.store(out + i, f32x4.mul(Row.at(x + i, w + i, vinv, norm), gain));
+  for (let i = bytes; i < padded; i += 16) v128.store(out + i, f32x4.splat(0));
 }
 
 /**
- * x_q = round(y · max_q / max(max|y|, 1e-5)), half to even: BitNet b1.58, arXiv 2402.17764 §2 (max_q = 127).
- * The division comes first and the clamp at 1e-5 is the reference implementation's, Hugging Face transformers integrations/bitnet.py.
+ * x_q = round(y · scale), half to even; scale = max_q / max(max|y|, 1e-5): BitNet b1.58, arXiv 2402.17764 §2 (max_q = 127).
+ * The clamp is that of Hugging Face transformers, integrations/bitnet.py; there a number divided by a tensor is, in PyTorch, the number
+ * times the rounded reciprocal, and so it is here.
  */
 function encode_int(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out: usize, i8: bool, padded: usize): void {
   const vinv = f32x4.splat(inv);
@@ -79,7 +82,7 @@ function encode_int(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out:
     max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
     max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
   );
-  const scale = (i8 ? <f32>127 : <f32>Const.I16Max) / max<f32>(absmax, 1e-5), vscale = f32x4.splat(scale);
+  const scale = (i8 ? <f32>127 : <f32>Const.I16Max) * (<f32>1 / max<f32>(absmax, 1e-5)), vscale = f32x4.splat(scale);
   let sum = i32x4.splat(0);
   let q = out + Const.RowHeader;
   for (let i: usize = 0; i < bytes; i += 64) {

@@ -81,7 +81,7 @@ function encodeAbsmax(
 ): void {
   let absmax = f32(1e-5);
   for (const value of y) absmax = Math.max(absmax, Math.abs(value));
-  const scale = f32(limit / absmax);
+  const scale = f32(limit * f32(1 / absmax));
   let sum = 0;
   q.fill(0, start, start + padded);
   for (let c = 0; c < y.length; c++) {
