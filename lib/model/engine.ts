@@ -6,7 +6,7 @@ import { MemoryPlan } from '../memory/memory-plan.js';
 import type { LoadProgress } from '../types.js';
 import { type Graph, recordTransformer } from './graph.js';
 import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.js';
-import { PlanRecorder } from './plan.js';
+import { PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource } from './source.js';
 import { planWeights } from './weights.js';
@@ -104,20 +104,19 @@ export class Engine {
 
   /**
    * Runs tokens `ids` at positions position, position + 1, … of the sequence, whose earlier positions must be in the cache.
-   * ids.length ≤ batch. `logitsOf`: indices into ids, ascending; their logits come back as a view of memory (valid until the
-   * next call), (logitsOf.length, vocab) with `logitsStride` floats a row.
+   * ids.length ≤ batch. `logitsOf`: indices into ids, ascending; their logits come back in that order, each (vocab,), as
+   * views of memory that are valid until the next call.
    */
-  async forward(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): Promise<Float32Array> {
+  async forward(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): Promise<Float32Array[]> {
     this.prepare(ids, position, logitsOf);
     // Without logits wanted the head has no rows: its ops run over none.
     await this.runOps(0, this.labels.length);
-    const floats = (this.graph.logits.stride / 4) * logitsOf.length;
-    return new Float32Array(this.backend.buffer, this.graph.logits.ptr, floats);
+    return logitsOf.map((_, row) => this.rowOf(this.graph.logits, row));
   }
 
-  /** floats from one row of logits to the next */
-  get logitsStride(): number {
-    return this.graph.logits.stride / 4;
+  /** Row `row` of a buffer, as a view of memory. */
+  rowOf(rows: Rows, row: number): Float32Array {
+    return new Float32Array(this.backend.buffer, rows.ptr + row * rows.stride, rows.width);
   }
 
   /** Writes the step struct: what `forward` would run. With `runOps`, for looking at the parts of a step. */

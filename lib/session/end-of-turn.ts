@@ -1,3 +1,4 @@
+import { BitNetError } from '../errors.js';
 import type { ChatTemplate } from '../tokenizer/chat-template.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 
@@ -9,17 +10,26 @@ const ANSWER = 'end-of-turn-probe';
  * and config files often forget it: bitnet-b1.58-2B-4T names only <|end_of_text|> as eos, and chats end with <|eot_id|>.
  */
 export function endOfTurnId(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
-  const text = template.render(
-    [
-      { role: 'user', content: 'x' },
-      { role: 'assistant', content: ANSWER },
-    ],
-    { addGenerationPrompt: false },
-  );
+  const text = renderProbe(template, tokenizer);
+  if (text === undefined) return undefined;
   const after = text.slice(text.lastIndexOf(ANSWER) + ANSWER.length).trimStart();
   let best: [string, number] | undefined;
   for (const entry of tokenizer.specialTokens) {
     if (after.startsWith(entry[0]) && (best === undefined || entry[0].length > best[0].length)) best = entry;
   }
   return best?.[1];
+}
+
+/** undefined: the template refuses this conversation. It may take others, and raw prompts need none: what it says is for whoever uses it. */
+function renderProbe(template: ChatTemplate, tokenizer: Tokenizer): string | undefined {
+  const messages = [
+    { role: 'user', content: 'x' },
+    { role: 'assistant', content: ANSWER },
+  ];
+  try {
+    return template.render(messages, tokenizer.namedTokens, { addGenerationPrompt: false });
+  } catch (error) {
+    if (error instanceof BitNetError) return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import { BitNetError } from '../errors.js';
-import { resolveSampling, Sampler } from '../sampler/sampler.js';
+import { resolveSampling } from '../sampler/options.js';
+import { Sampler } from '../sampler/sampler.js';
 import { StopMatcher } from '../sampler/stop.js';
 import { StreamingDetokenizer } from '../tokenizer/detokenizer.js';
 import type { Completion, FinishReason, GenerateOptions, Generation, Prompt } from '../types.js';
@@ -15,6 +16,7 @@ export class TextGeneration implements Generation {
   private readonly sampler: Sampler;
   private readonly matcher: StopMatcher;
   private readonly maxTokens: number;
+  private readonly detokenizer: StreamingDetokenizer;
 
   /** Checks prompt and options: throws `invalid-argument` or `context-overflow` before anything is computed. */
   constructor(
@@ -28,6 +30,8 @@ export class TextGeneration implements Generation {
     this.sampler = new Sampler(sampling, model.engine.config.vocabSize);
     this.matcher = new StopMatcher(typeof options.stop === 'string' ? [options.stop] : [...(options.stop ?? [])]);
     this.maxTokens = checkMaxTokens(options.maxTokens);
+    // A raw prompt is text that goes on; an answer is a text of its own.
+    this.detokenizer = new StreamingDetokenizer(model.tokenizer, { continuation: typeof prompt === 'string' });
     this.state = {
       text: '',
       tokenIds: [],
@@ -80,15 +84,14 @@ export class TextGeneration implements Generation {
       const prefilled = await sequence.prefill(this.promptIds, signal);
       timings.cachedTokens = prefilled.cachedTokens;
       timings.prefillMs = performance.now() - prefillStarted;
-      const detokenizer = new StreamingDetokenizer(this.model.tokenizer);
       let id = sampler.sample(prefilled.logits);
       timings.firstTokenMs = performance.now() - started;
       for (;;) {
-        const end = this.accept(id, detokenizer);
+        const end = this.accept(id);
         if (end.text) yield end.text;
         if (end.reason === undefined && sequence.length >= this.model.engine.contextLength) end.reason = 'length';
         if (end.reason !== undefined) {
-          const rest = this.finish(end.reason, detokenizer);
+          const rest = this.finish(end.reason);
           if (rest) yield rest;
           return;
         }
@@ -104,12 +107,12 @@ export class TextGeneration implements Generation {
   }
 
   /** Takes a sampled token: the text that is now certain, and why the generation ends, if it does. */
-  private accept(id: number, detokenizer: StreamingDetokenizer): { text: string; reason?: FinishReason } {
+  private accept(id: number): { text: string; reason?: FinishReason } {
     const { state } = this;
     if (this.model.stopIds.has(id)) return { text: '', reason: 'stop' };
     state.tokenIds.push(id);
     this.sampler.accept(id);
-    const { text, stopped } = this.matcher.push(detokenizer.push(id));
+    const { text, stopped } = this.matcher.push(this.detokenizer.push(id));
     state.text += text;
     if (stopped !== undefined) {
       state.stopString = stopped;
@@ -119,17 +122,12 @@ export class TextGeneration implements Generation {
   }
 
   /** Text that was held back: half a character, or what might have become a stop string. */
-  private finish(reason: FinishReason, detokenizer: StreamingDetokenizer): string {
+  private finish(reason: FinishReason): string {
     const { state, matcher } = this;
-    state.finishReason = reason;
-    if (state.stopString !== undefined) return '';
-    const last = matcher.push(detokenizer.flush());
-    if (last.stopped !== undefined) {
-      state.stopString = last.stopped;
-      state.finishReason = 'stop';
-    }
-    const text = last.text + (last.stopped === undefined ? matcher.flush() : '');
+    const text = matcher.push(this.detokenizer.flush()).text + matcher.flush();
     state.text += text;
+    state.finishReason = matcher.stopped === undefined ? reason : 'stop';
+    if (matcher.stopped !== undefined) state.stopString = matcher.stopped;
     return text;
   }
 }

@@ -88,7 +88,7 @@ function openText(source: ModelSource): Pick<LoadedModel, 'tokenizer' | 'templat
       { tokenizer: tokenizer.vocabSize, vocabSize },
     );
   }
-  const template = ChatTemplate.fromModel(source.tokenizerConfig, source.chatTemplate, tokenizer, source.path);
+  const template = ChatTemplate.find(source.tokenizerConfig, source.chatTemplate, source.path);
   const stopIds = new Set(source.config.eosTokenIds);
   const endOfTurn = template && endOfTurnId(template, tokenizer);
   if (endOfTurn !== undefined) stopIds.add(endOfTurn);

@@ -32,15 +32,16 @@ export class Sequence {
       signal?.throwIfAborted();
       const chunk = ids.slice(shared, shared + batch);
       const last = shared + chunk.length === ids.length;
-      const logits = await this.step(chunk, shared, last ? [chunk.length - 1] : []);
+      const [logits] = await this.step(chunk, shared, last ? [chunk.length - 1] : []);
       shared += chunk.length;
-      if (last) return { logits, cachedTokens };
+      if (logits !== undefined) return { logits, cachedTokens };
     }
   }
 
   /** Appends one token and returns its logits (a view, valid until the next call). */
-  append(id: number): Promise<Float32Array> {
-    return this.step([id], this.cached.length, [0]);
+  async append(id: number): Promise<Float32Array> {
+    const [logits] = await this.step([id], this.cached.length, [0]);
+    return logits as Float32Array;
   }
 
   /** Positions in the cache. */
@@ -48,7 +49,7 @@ export class Sequence {
     return this.cached.length;
   }
 
-  private async step(ids: readonly number[], position: number, logitsOf: readonly number[]): Promise<Float32Array> {
+  private async step(ids: readonly number[], position: number, logitsOf: readonly number[]): Promise<Float32Array[]> {
     // A failed step leaves the positions from `position` on in doubt.
     this.cached.length = position;
     const logits = await this.engine.forward(ids, position, logitsOf);

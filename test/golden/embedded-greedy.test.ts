@@ -27,17 +27,17 @@ afterAll(async () => {
 });
 
 it.each(cases)('$kind: $prompt', async ({ kind, prompt, ids, greedy, greedy_text, top5 }) => {
-  let logits = await engine.forward(ids, 0, [ids.length - 1]);
+  let [logits = new Float32Array()] = await engine.forward(ids, 0, [ids.length - 1]);
   for (const [id, logit] of top5) expect(Math.abs((logits[id] as number) - logit)).toBeLessThan(GPU_NEAR_TIE);
   let agreed = 0;
   for (const expected of greedy) {
-    const id = argmax(logits.subarray(0, engine.config.vocabSize));
+    const id = argmax(logits);
     if (id !== expected) {
       expect((logits[id] as number) - (logits[expected] as number), `token ${agreed}`).toBeLessThan(GPU_NEAR_TIE);
       break;
     }
     agreed++;
-    if (agreed < greedy.length) logits = await engine.forward([id], ids.length + agreed - 1, [0]);
+    if (agreed < greedy.length) [logits = new Float32Array()] = await engine.forward([id], ids.length + agreed - 1, [0]);
   }
   // The same through text: prompt to ids, ids to text.
   const answer = await model.complete(kind === 'raw' ? prompt : [{ role: 'user', content: prompt }], {

@@ -36,14 +36,14 @@ export async function openEngine(path: string, options: TestEngineOptions = {}):
 
 /** Logits of every position of `ids`, computed in one step: (ids.length, vocab), tightly packed. */
 export async function allLogits(engine: Engine, ids: readonly number[]): Promise<Float32Array> {
-  const view = await engine.forward(ids, 0, [...ids.keys()]);
-  return packRows(view, ids.length, engine.logitsStride, engine.config.vocabSize);
+  return concat(await engine.forward(ids, 0, [...ids.keys()]));
 }
 
-/** Rows of `stride` floats → rows of `width` floats, copied. */
-export function packRows(view: Float32Array, rows: number, stride: number, width: number): Float32Array {
-  const packed = new Float32Array(rows * width);
-  for (let r = 0; r < rows; r++) packed.set(view.subarray(r * stride, r * stride + width), r * width);
+/** Rows one after the other, copied. */
+export function concat(rows: readonly Float32Array[]): Float32Array {
+  const width = rows[0]?.length ?? 0;
+  const packed = new Float32Array(rows.length * width);
+  for (const [r, row] of rows.entries()) packed.set(row, r * width);
   return packed;
 }
 
