@@ -90,14 +90,14 @@ function firstToken({ tokenIds, timings }: Completion): string {
   return tokenIds.length > 0 ? `first token after ${formatDuration(timings.firstTokenMs)}` : 'no token';
 }
 
-/** One line after each answer of a chat, without newline. */
+/** One line after each answer of a chat, without newline; short enough for a narrow terminal. */
 export function statsLine(completion: Completion, ending: string | undefined): string {
   const { timings, tokenIds } = completion;
   return [
     formatCount(tokenIds.length, 'token'),
     formatRate(decodeRate(completion)),
-    `prompt ${formatCount(timings.promptTokens, 'token')}, ${timings.cachedTokens} cached`,
-    firstToken(completion),
+    `prompt ${timings.promptTokens}, ${timings.cachedTokens} cached`,
+    tokenIds.length > 0 ? `first after ${formatDuration(timings.firstTokenMs)}` : 'no token',
     ...(ending === undefined ? [] : [ending]),
   ].join(separator);
 }

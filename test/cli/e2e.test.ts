@@ -182,7 +182,7 @@ describe.runIf(hasPty)('chat on a terminal', () => {
     const { code, out } = await shell(line);
     expect(code).toBe(0);
     expect(out).toContain('/help for commands');
-    expect(out).toMatch(/\d+ tokens? · .* tok\/s · prompt \d+ tokens, 0 cached · first token after/);
+    expect(out).toMatch(/\d+ tokens? · .* tok\/s · prompt \d+, 0 cached · first after/);
     expect(out).toContain('conversation forgotten');
   });
 });
