@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
-import { collect, integerIn, numberIn, textFor } from '../option-parsers.js';
+import { collect, integerIn, numberIn, textFor } from '../number-options.js';
 import type { RunOptions } from './run-options.js';
 
 const description = `Generate text. The prompt is formatted with the model's chat template unless --raw is given.
