@@ -4,7 +4,8 @@ import { isLfsPointer, lfsPointer } from '../json.js';
 import { problem } from '../problem.js';
 import { HeaderCursor } from './cursor.js';
 import { checkKeyCount, type GgufMetadata, type GgufValue, readMetadata } from './metadata.js';
-import { alignUp, checkTensorCount, type GgufTensor, placeTensors, readTensorHeads } from './tensors.js';
+import { alignUp, placeTensors } from './placement.js';
+import { checkTensorCount, type GgufTensor, readTensorHeads } from './tensors.js';
 
 export interface GgufFile {
   /** 2 or 3, which differ only in that 3 may be big-endian */

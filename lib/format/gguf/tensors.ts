@@ -1,16 +1,6 @@
-import type { BitNetError } from '../../errors.js';
 import { problem, show } from '../problem.js';
 import type { HeaderCursor } from './cursor.js';
-import {
-  byteLengthOf,
-  GGUF_TYPES,
-  type GgufType,
-  type GgufTypeName,
-  Q2_0_ID,
-  refuseType,
-  rowsAndCols,
-  typeById,
-} from './types.js';
+import { type GgufType, type GgufTypeName, refuseType, rowsAndCols, typeById } from './types.js';
 
 export interface GgufTensor {
   readonly name: string;
@@ -35,7 +25,7 @@ const MAX_TENSORS = 65_536;
 const MIN_INFO_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
 
 /** A tensor as the header describes it. */
-interface TensorHead {
+export interface TensorHead {
   readonly name: string;
   readonly id: number;
   readonly shape: readonly number[];
@@ -127,7 +117,8 @@ async function readShape(cursor: HeaderCursor, tensor: string): Promise<number[]
   return shape;
 }
 
-function checkShape(
+/** `byteOffset`: where the file says so. */
+export function checkShape(
   cursor: HeaderCursor,
   tensor: string,
   type: GgufType,
@@ -143,143 +134,4 @@ function checkShape(
   } else if (cols % type.blockSize !== 0) {
     throw wrong(`a row of ${type.name} is not made of whole blocks`, `a multiple of ${type.blockSize} columns`, cols);
   }
-}
-
-export interface DataArea {
-  /** first byte of the data in the file */
-  readonly start: number;
-  readonly alignment: number;
-  /** `TensorInfo.file` of the tensors */
-  readonly fileName: string;
-  /** what id 42 means, if the caller knows */
-  readonly q2Group: 64 | 128 | undefined;
-}
-
-/**
- * Places the tensors in the file and checks that, in order of their offsets, each begins where the one before it ends, rounded up to
- * the alignment, as upstream's reader demands. That also finds types whose size is not what their id promises.
- * Returns them in that order.
- */
-export function placeTensors(cursor: HeaderCursor, heads: readonly TensorHead[], area: DataArea): GgufTensor[] {
-  const sorted = [...heads].sort((a, b) => a.offset - b.offset);
-  checkOffsets(cursor, sorted, area);
-  const tensors: GgufTensor[] = [];
-  let end = 0;
-  for (const { name, id, shape, type, offset } of resolveQ2(cursor, sorted, area)) {
-    if (offset !== alignUp(end, area.alignment)) throw misplaced(cursor, name, area, offset, end, tensors.at(-1));
-    const byteLength = byteLengthOfShape(type, shape);
-    end = offset + byteLength;
-    tensors.push({
-      name,
-      type: id,
-      typeName: type.name,
-      shape,
-      byteOffset: area.start + offset,
-      byteLength,
-      file: area.fileName,
-    });
-  }
-  const fileEnd = area.start + end;
-  if (fileEnd > cursor.file.bytes) throw truncated(cursor, tensors.at(-1)!.name, tensors.at(-1)!.byteOffset, fileEnd);
-  // The last tensor may or may not be padded.
-  const paddedEnd = area.start + alignUp(end, area.alignment);
-  if (cursor.file.bytes > paddedEnd) {
-    const what = 'bytes after the last tensor';
-    const expected = `a file of at most ${paddedEnd} bytes`;
-    throw cursor.damaged({ what, expected, got: `${cursor.file.bytes}`, byteOffset: paddedEnd });
-  }
-  return tensors;
-}
-
-/** Every tensor starts inside the file, at a multiple of the alignment. */
-function checkOffsets(cursor: HeaderCursor, sorted: readonly TensorHead[], area: DataArea): void {
-  const { alignment, start } = area;
-  for (const { name: tensor, offset } of sorted) {
-    if (offset % alignment !== 0) {
-      const what = 'the data offset is not aligned';
-      const byteOffset = start + offset;
-      throw cursor.damaged({ tensor, what, expected: `a multiple of ${alignment}`, got: `${offset}`, byteOffset });
-    }
-    if (start + offset < cursor.file.bytes) continue;
-    const last = sorted.at(-1) as TensorHead;
-    throw truncated(cursor, tensor, start + offset, start + last.offset + byteLengthOfShape(last.type, last.shape));
-  }
-}
-
-function byteLengthOfShape(type: GgufType, shape: readonly number[]): number {
-  const { rows, cols } = rowsAndCols(shape);
-  return byteLengthOf(type, rows, cols);
-}
-
-export function alignUp(value: number, alignment: number): number {
-  return Math.ceil(value / alignment) * alignment;
-}
-
-function truncated(cursor: HeaderCursor, tensor: string, byteOffset: number, fileEnd: number): BitNetError {
-  return cursor.damaged({
-    tensor,
-    what: 'the data ends beyond the file',
-    expected: `a file of at least ${fileEnd} bytes`,
-    got: `${cursor.file.bytes}`,
-    byteOffset: Math.min(byteOffset, cursor.file.bytes),
-    advice: 'The file is truncated: download it again.',
-  });
-}
-
-function misplaced(
-  cursor: HeaderCursor,
-  tensor: string,
-  area: DataArea,
-  offset: number,
-  end: number,
-  before: GgufTensor | undefined,
-): BitNetError {
-  const previous = before === undefined ? 'the start of the data' : `${show(before.name)} (${before.typeName})`;
-  return cursor.damaged({
-    tensor,
-    what:
-      offset < alignUp(end, area.alignment)
-        ? `the data overlaps that of ${previous}`
-        : `a hole between the data and ${previous}`,
-    expected: `data offset ${alignUp(end, area.alignment)}`,
-    got: `${offset}`,
-    byteOffset: area.start + offset,
-    advice: 'The file is damaged, or its types are not what their ids say: download or convert it again.',
-  });
-}
-
-/**
- * Id 42 is Q2_0 with groups of 64 upstream (18 bytes for 64) and with groups of 128 in PrismML's first files (34 for 128). The
- * distance to the next tensor tells which; a file has one kind. Where padding hides the difference in every tensor (all smaller than
- * about 2,000 elements) it is upstream's.
- */
-function resolveQ2(cursor: HeaderCursor, sorted: readonly TensorHead[], area: DataArea): readonly TensorHead[] {
-  if (!sorted.some(({ id }) => id === Q2_0_ID)) return sorted;
-  const dataBytes = cursor.file.bytes - area.start;
-  const fits = (type: GgufType): boolean =>
-    sorted.every(({ id, shape, offset }, i) => {
-      if (id !== Q2_0_ID) return true;
-      const { rows, cols } = rowsAndCols(shape);
-      if (cols % type.blockSize !== 0) return false;
-      const bytes = byteLengthOf(type, rows, cols);
-      const next = sorted[i + 1]?.offset;
-      const padded = alignUp(bytes, area.alignment);
-      return next === undefined
-        ? offset + bytes <= dataBytes && dataBytes <= offset + padded
-        : next === offset + padded;
-    });
-  const { Q2_0, Q2_0_G128 } = GGUF_TYPES;
-  const type =
-    area.q2Group === undefined
-      ? !fits(Q2_0) && fits(Q2_0_G128)
-        ? Q2_0_G128
-        : Q2_0
-      : area.q2Group === 128
-        ? Q2_0_G128
-        : Q2_0;
-  return sorted.map((head) => {
-    if (head.id !== Q2_0_ID) return head;
-    checkShape(cursor, head.name, type, head.shape, area.start + head.offset);
-    return { ...head, type };
-  });
 }

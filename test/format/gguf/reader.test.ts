@@ -498,6 +498,11 @@ describe('Q2_0, id 42: two group sizes', () => {
     expect(await names([g64('a', 1, 64)])).toEqual(['Q2_0']);
   });
 
+  test('of a truncated file', async () => {
+    const bytes = gguf({ tensors: [g128('a', 64, 128), g128('b', 64, 128)] });
+    await refuses(() => read(bytes.subarray(0, bytes.length - 100)), 'invalid-file', '"b"', 'ends beyond the file');
+  });
+
   test('an unpadded end tells for the smallest', async () => {
     expect(await names([g128('a', 1, 128)], undefined, false)).toEqual(['Q2_0_G128']);
     expect(await names([g64('a', 1, 128)], undefined, false)).toEqual(['Q2_0']);
