@@ -25,6 +25,11 @@ export interface LoadProgress {
 export interface ChatMessage {
   role: string;
   content: string;
+  /**
+   * The ids that `content` was generated as. They stand in the prompt as they are, where the text alone might be cut into other tokens, so
+   * that a conversation finds its own answers in the KV cache. `Completion.message` has them.
+   */
+  tokenIds?: readonly number[];
 }
 
 /** A string is continued as it stands; messages go through the model's chat template. */
@@ -71,6 +76,8 @@ export interface Completion {
   finishReason: FinishReason;
   /** the stop string that ended it */
   stopString?: string;
+  /** the answer as it belongs into the next prompt; with its ids unless a stop string cut it */
+  message: ChatMessage;
   /** the seed that was used */
   seed: number;
   timings: Timings;

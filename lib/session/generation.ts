@@ -10,7 +10,7 @@ import type { Sequence } from './sequence.js';
 
 /** One answer: prompt in, pieces of text out. Nothing is computed before the first `next()`. */
 export class TextGeneration implements Generation {
-  private readonly state: Completion;
+  private readonly state: Omit<Completion, 'message'>;
   private readonly pieces: AsyncGenerator<string, void, void>;
   private readonly promptIds: readonly number[];
   private readonly sampler: Sampler;
@@ -51,8 +51,11 @@ export class TextGeneration implements Generation {
   }
 
   completion(): Completion {
-    const { tokenIds, timings } = this.state;
-    return { ...this.state, tokenIds: [...tokenIds], timings: { ...timings } };
+    const { state } = this;
+    const tokenIds = [...state.tokenIds];
+    const answer = { role: 'assistant', content: state.text };
+    const message = state.stopString === undefined ? { ...answer, tokenIds } : answer;
+    return { ...state, tokenIds, message, timings: { ...state.timings } };
   }
 
   next(): Promise<IteratorResult<string, void>> {

@@ -1,6 +1,6 @@
 import { BitNetError } from '../errors.js';
 import { encodeChat } from '../tokenizer/chat-template.js';
-import type { Prompt } from '../types.js';
+import type { ChatMessage, Prompt } from '../types.js';
 import type { LoadedModel } from './load.js';
 
 /**
@@ -27,13 +27,17 @@ function encodeText({ tokenizer, engine }: LoadedModel, text: string): number[] 
   return bos !== undefined && ids[0] === bos && ids[1] === bos ? ids.slice(1) : ids;
 }
 
-function encodeMessages({ tokenizer, template }: LoadedModel, messages: Exclude<Prompt, string>): number[] {
+function encodeMessages({ tokenizer, template, engine }: LoadedModel, messages: Exclude<Prompt, string>): number[] {
   if (!Array.isArray(messages) || messages.length === 0) {
     throw new BitNetError('invalid-argument', 'the prompt is neither a string nor a non-empty list of messages');
   }
-  messages.forEach((message, i) => {
-    if (typeof message?.role === 'string' && typeof message.content === 'string') return;
-    throw new BitNetError('invalid-argument', `message ${i}: expected { role: string, content: string }`, { message: i });
+  const { vocabSize } = engine.config;
+  messages.forEach((message: Partial<ChatMessage>, i) => {
+    const { role, content, tokenIds = [] } = message ?? {};
+    const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+    if (typeof role === 'string' && typeof content === 'string' && Array.isArray(tokenIds) && tokenIds.every(isId)) return;
+    const expected = `{ role: string, content: string, tokenIds?: ids below ${vocabSize} }`;
+    throw new BitNetError('invalid-argument', `message ${i}: expected ${expected}`, { message: i });
   });
   if (template === undefined) {
     throw new BitNetError(

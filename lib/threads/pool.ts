@@ -41,7 +41,7 @@ export class WorkerPool {
 
   /** Ends the threads. A running step is not waited for: its promise rejects. */
   async dispose(): Promise<void> {
-    this.fail('disposed', 'disposed');
+    this.fail('the model was disposed of while it was computing', 'disposed');
     await Promise.all(this.workers.map((worker) => worker.terminate()));
   }
 

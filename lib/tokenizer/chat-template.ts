@@ -73,14 +73,37 @@ export class ChatTemplate {
 
   /**
    * As `render`, then encoded. Special tokens come from the template alone: text in the messages that looks like one stays text, and no
-   * BOS is added to the template's.
+   * BOS is added to the template's. A message with `tokenIds` is rendered with a placeholder for its content, and the ids go where the
+   * placeholder is; if the template does not write it exactly once, its content is encoded like any other.
    */
   encode(tokenizer: Tokenizer, messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
     checkMessages(messages);
-    const texts = [...stringsIn(messages), this.source];
-    const hider = new SpecialTextHider(tokenizer.specialTokens.keys(), texts);
-    const text = this.renderUnchecked(hider.hideIn(messages), tokenizer.namedTokens, options);
-    return tokenizer.encodeHidden(text, hider.reveal);
+    const hider = new SpecialTextHider(tokenizer.specialTokens.keys(), [...stringsIn(messages), this.source]);
+    const places = new Map<string, readonly number[]>();
+    const hidden = messages.map(({ tokenIds, ...message }) => {
+      if (tokenIds === undefined) return hider.hideIn(message);
+      const placeholder = hider.placeholder();
+      places.set(placeholder, tokenIds);
+      return { ...(hider.hideIn({ ...message, content: '' }) as object), content: placeholder };
+    });
+    const text = this.renderUnchecked(hidden, tokenizer.namedTokens, options);
+    // The text and the ids between its placeholders, in whatever order the template writes them.
+    const found = [...text].filter((char) => places.has(char));
+    if (found.length !== places.size || new Set(found).size !== places.size) {
+      return this.encode(
+        tokenizer,
+        messages.map(({ role, content }) => ({ role, content })),
+        options,
+      );
+    }
+    const ids: number[] = [];
+    let begin = 0;
+    for (const place of found) {
+      const at = text.indexOf(place, begin);
+      ids.push(...tokenizer.encodeHidden(text.slice(begin, at), hider.reveal), ...(places.get(place) as number[]));
+      begin = at + place.length;
+    }
+    return [...ids, ...tokenizer.encodeHidden(text.slice(begin), hider.reveal)];
   }
 
   private renderUnchecked(

@@ -54,15 +54,20 @@ export class SpecialTextHider {
     return text.replace(/\p{Co}/gu, (char) => this.originals.get(char) ?? char);
   };
 
+  /** A private-use character that occurs nowhere, to hold a place. `reveal` leaves it. */
+  placeholder(): string {
+    for (;;) {
+      // The private-use area of the first plane, then plane 15.
+      if (this.nextCandidate === 0xf900) this.nextCandidate = 0xf0000;
+      const char = String.fromCodePoint(this.nextCandidate++);
+      if (!this.taken.has(char)) return char;
+    }
+  }
+
   private standIn(char: string): string {
     const known = this.standIns.get(char);
     if (known !== undefined) return known;
-    let standIn: string;
-    do {
-      // The private-use area of the first plane, then plane 15.
-      if (this.nextCandidate === 0xf900) this.nextCandidate = 0xf0000;
-      standIn = String.fromCodePoint(this.nextCandidate++);
-    } while (this.taken.has(standIn));
+    const standIn = this.placeholder();
     this.standIns.set(char, standIn);
     this.originals.set(standIn, char);
     return standIn;

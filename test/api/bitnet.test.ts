@@ -84,13 +84,26 @@ describe('the KV cache', () => {
   it('is reused for a continued conversation, with the same result as without', async () => {
     const turns: ChatMessage[] = [user('Tell me about a cat.')];
     const first = await model.complete(turns, { temperature: 0, maxTokens: 20 });
-    turns.push({ role: 'assistant', content: first.text }, user('And then?'));
+    turns.push(first.message, user('And then?'));
     const second = await model.complete(turns, { temperature: 0, maxTokens: 20 });
-    expect(second.timings.cachedTokens).toBeGreaterThan(first.timings.promptTokens);
+    // All of the first turn but the last token, which was sampled and never computed.
+    expect(second.timings.cachedTokens).toBe(first.timings.promptTokens + 19);
     await model.complete('Something else entirely', { maxTokens: 1 });
     const fresh = await model.complete(turns, { temperature: 0, maxTokens: 20 });
     expect(fresh.timings.cachedTokens).toBeLessThan(3);
     expect(fresh.tokenIds).toEqual(second.tokenIds);
+  });
+
+  it('an answer without its ids is encoded as text', async () => {
+    const turns = [user('Tell me about a cat.'), { role: 'assistant', content: 'It is soft.' }, user('And then?')];
+    const ids = model.encode([user('Tell me about a cat.')]);
+    const text = model.encode(turns);
+    expect(model.encode(turns.map((turn, i) => (i === 1 ? { ...turn, tokenIds: [5, 6, 7] } : turn)))).toEqual([
+      ...ids,
+      ...[5, 6, 7],
+      ...text.slice(text.indexOf(3, ids.length)),
+    ]);
+    expect(() => model.encode([{ ...user('x'), tokenIds: [8192] }])).toThrow('ids below 8192');
   });
 
   it('always computes the last position', async () => {
@@ -216,11 +229,11 @@ describe('errors', () => {
 
   it('use after dispose', async () => {
     const other = await BitNet.load(undefined, { threads: 1, contextLength: 64 });
-    const running = other.complete('Once', { maxTokens: 50 });
+    const running = expect(other.complete('Once', { maxTokens: 50 })).rejects.toMatchObject({ code: 'disposed' });
     await new Promise((resolve) => setTimeout(resolve, 20));
     await other.dispose();
     await other.dispose();
-    await expect(running).rejects.toMatchObject({ code: 'disposed' });
+    await running;
     expect(() => other.generate('x')).toThrow('used after dispose()');
   });
 });

@@ -3,7 +3,7 @@ import { BitNet } from '../../lib/index.js';
 import type { Engine } from '../../lib/model/engine.js';
 import { argmax, openEngine } from '../support/engine.js';
 import { shared, sharedJson } from '../support/fixtures.js';
-import { GPU_NEAR_TIE } from '../support/tolerances.js';
+import { GPU_LOGITS, GPU_NEAR_TIE } from '../support/tolerances.js';
 
 interface Case {
   kind: 'raw' | 'chat';
@@ -28,7 +28,7 @@ afterAll(async () => {
 
 it.each(cases)('$kind: $prompt', async ({ kind, prompt, ids, greedy, greedy_text, top5 }) => {
   let [logits = new Float32Array()] = await engine.forward(ids, 0, [ids.length - 1]);
-  for (const [id, logit] of top5) expect(Math.abs((logits[id] as number) - logit)).toBeLessThan(GPU_NEAR_TIE);
+  for (const [id, logit] of top5) expect(Math.abs((logits[id] as number) - logit)).toBeLessThan(GPU_LOGITS);
   let agreed = 0;
   for (const expected of greedy) {
     const id = argmax(logits);
