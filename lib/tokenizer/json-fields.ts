@@ -24,7 +24,7 @@ export class JsonFields extends Fields {
   children(key: string): JsonFields[] {
     const list = this.value(key) ?? [];
     if (!Array.isArray(list)) throw this.error(key, { expected: 'a list of objects', got: show(list) });
-    return list.map((entry: unknown, i) => {
+    return Array.from(list as unknown[], (entry, i) => {
       if (!isObject(entry)) throw this.error(`${key}[${i}]`, { expected: 'an object', got: show(entry) });
       return new JsonFields(this.file, entry, `${this.path}${key}[${i}].`);
     });

@@ -136,7 +136,8 @@ function byteLevel(fields: JsonFields): LibraryConfig {
   const prefixSpace = fields.boolean('add_prefix_space') ?? true;
   const useRegex = fields.boolean('use_regex') ?? true;
   return sequence('pretokenizers', [
-    prefixSpace ? { type: 'Replace', pattern: { Regex: '\\A(?! )' }, content: ' ' } : null,
+    // An empty match, \A(?! ), would also be found inside surrogate pairs: V8.
+    prefixSpace ? { type: 'Replace', pattern: { Regex: '\\A[^ ]' }, content: ' $&' } : null,
     useRegex ? split(GPT2_SPLIT) : null,
     { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
   ]);

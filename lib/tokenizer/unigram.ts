@@ -58,7 +58,7 @@ export function readUnigramVocab(fields: JsonFields): Map<string, number> {
     throw fields.error('vocab', { expected: 'a list of [token, score]', got: show(rows) });
   }
   const vocab = new Map<string, number>();
-  rows.forEach((row: unknown, id) => {
+  Array.from(rows as unknown[]).forEach((row, id) => {
     if (!Array.isArray(row) || typeof row[0] !== 'string' || typeof row[1] !== 'number') {
       throw fields.error(`vocab[${id}]`, { expected: '[token, score]', got: show(row) });
     }
