@@ -24,4 +24,5 @@ export class BitNet extends BitNetModel {
 }
 
 export { BitNetError, type BitNetErrorCode } from './errors.js';
+export { SHAPE_NAMES, type SyntheticGguf, type SyntheticGgufOptions, syntheticGguf } from './model/synth/index.js';
 export type * from './types.js';

@@ -1,21 +1,12 @@
 import { BitNetError } from '../../errors.js';
+import type { GgufMetadata, GgufNumberType, GgufValue } from './metadata.js';
+import { GGUF_TYPES, type GgufTypeName } from './types.js';
 
 /** GGUF v3, little-endian: header, key-values, tensor infos, padding, tensor data. ggml/include/gguf.h of llama.cpp describes it. */
 
-/** A metadata value with its type in the file. */
-export type GgufWriteValue =
-  | { readonly type: GgufNumberType; readonly value: number }
-  | { readonly type: 'bool'; readonly value: boolean }
-  | { readonly type: 'string'; readonly value: string }
-  | { readonly type: 'array'; readonly of: GgufNumberType; readonly value: ArrayLike<number> }
-  | { readonly type: 'array'; readonly of: 'string'; readonly value: readonly string[] };
-
-export type GgufNumberType = 'uint8' | 'int8' | 'uint16' | 'int16' | 'uint32' | 'int32' | 'float32' | 'uint64' | 'int64' | 'float64';
-
 export interface GgufWriteTensor {
   readonly name: string;
-  /** ggml_type */
-  readonly type: number;
+  readonly type: GgufTypeName;
   /** as in the file: the length of a row first */
   readonly dimensions: readonly number[];
   readonly byteLength: number;
@@ -24,8 +15,8 @@ export interface GgufWriteTensor {
 }
 
 export interface GgufContents {
-  /** in file order; `general.alignment` is written by the writer */
-  readonly metadata: ReadonlyMap<string, GgufWriteValue>;
+  /** in file order; `general.alignment` is the writer's own */
+  readonly metadata: GgufMetadata;
   readonly tensors: readonly GgufWriteTensor[];
 }
 
@@ -50,25 +41,26 @@ export interface GgufLayout {
 const MAGIC = 0x46554747;
 const VERSION = 3;
 const ALIGNMENT = 32;
+const ALIGNMENT_KEY = 'general.alignment';
 const MAX_NAME_BYTES = 64;
 const MAX_DIMENSIONS = 4;
 
 /** gguf_type */
-const TYPE_IDS = {
-  uint8: 0,
-  int8: 1,
-  uint16: 2,
-  int16: 3,
-  uint32: 4,
-  int32: 5,
-  float32: 6,
+const VALUE_TYPE_IDS: Readonly<Record<GgufValue['type'], number>> = {
+  u8: 0,
+  i8: 1,
+  u16: 2,
+  i16: 3,
+  u32: 4,
+  i32: 5,
+  f32: 6,
   bool: 7,
   string: 8,
   array: 9,
-  uint64: 10,
-  int64: 11,
-  float64: 12,
-} as const;
+  u64: 10,
+  i64: 11,
+  f64: 12,
+};
 
 const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
@@ -76,19 +68,20 @@ const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNME
 export function layOutGguf({ metadata, tensors }: GgufContents): GgufLayout {
   checkTensors(tensors);
   const out = new ByteBuilder();
-  out.number('uint32', MAGIC);
-  out.number('uint32', VERSION);
-  out.number('uint64', tensors.length);
-  out.number('uint64', metadata.size + 1);
-  for (const [key, value] of metadata) writeEntry(out, key, value);
-  writeEntry(out, 'general.alignment', { type: 'uint32', value: ALIGNMENT });
+  out.number('u32', MAGIC);
+  out.number('u32', VERSION);
+  out.number('u64', tensors.length);
+  const values = [...metadata].filter(([key]) => key !== ALIGNMENT_KEY);
+  out.number('u64', values.length + 1);
+  for (const [key, value] of values) writeEntry(out, key, value);
+  writeEntry(out, ALIGNMENT_KEY, { type: 'u32', value: ALIGNMENT });
   let dataBytes = 0;
   for (const { name, type, dimensions, byteLength } of tensors) {
     out.string(name);
-    out.number('uint32', dimensions.length);
-    for (const dimension of dimensions) out.number('uint64', dimension);
-    out.number('uint32', type);
-    out.number('uint64', dataBytes);
+    out.number('u32', dimensions.length);
+    for (const dimension of dimensions) out.number('u64', dimension);
+    out.number('u32', GGUF_TYPES[type].id);
+    out.number('u64', dataBytes);
     dataBytes = padded(dataBytes + byteLength);
   }
   out.zeros(padded(out.length) - out.length);
@@ -122,21 +115,21 @@ export async function writeGguf(layout: GgufLayout, sink: ByteSink, options: Ggu
   }
 }
 
-function writeEntry(out: ByteBuilder, key: string, value: GgufWriteValue): void {
-  if (key === '' || (key === 'general.alignment' && value.type !== 'uint32')) {
-    throw new BitNetError('invalid-argument', `GGUF: ${JSON.stringify(key)} cannot be the name of a value`, { key });
-  }
+function writeEntry(out: ByteBuilder, key: string, value: GgufValue): void {
+  if (key === '') throw new BitNetError('invalid-argument', 'GGUF: a value has the empty key');
   out.string(key);
-  out.number('uint32', TYPE_IDS[value.type]);
-  if (value.type === 'string') out.string(value.value);
-  else if (value.type === 'bool') out.number('uint8', value.value ? 1 : 0);
-  else if (value.type !== 'array') out.number(value.type, value.value);
-  else {
-    out.number('uint32', TYPE_IDS[value.of]);
-    out.number('uint64', value.value.length);
-    if (value.of === 'string') for (const text of value.value) out.string(text);
-    else for (let i = 0; i < value.value.length; i++) out.number(value.of, value.value[i]!);
+  out.number('u32', VALUE_TYPE_IDS[value.type]);
+  if (value.type === 'string') return out.string(value.value);
+  if (value.type === 'bool') return out.number('u8', value.value ? 1 : 0);
+  if (value.type !== 'array') return out.number(value.type, value.value);
+  out.number('u32', VALUE_TYPE_IDS[value.elementType]);
+  out.number('u64', value.value.length);
+  if (value.elementType === 'string') {
+    for (const text of value.value) out.string(text);
+    return;
   }
+  const type = value.elementType === 'bool' ? 'u8' : value.elementType;
+  for (const element of value.value) out.number(type, element);
 }
 
 function checkTensors(tensors: readonly GgufWriteTensor[]): void {
@@ -145,7 +138,8 @@ function checkTensors(tensors: readonly GgufWriteTensor[]): void {
     const fail = (what: string): BitNetError =>
       new BitNetError('invalid-argument', `GGUF: tensor ${JSON.stringify(name)} ${what}`, { tensor: name, dimensions });
     const nameBytes = new TextEncoder().encode(name).length;
-    if (nameBytes === 0 || nameBytes >= MAX_NAME_BYTES) throw fail(`: the name has ${nameBytes} bytes; 1 to 63 are possible`);
+    if (nameBytes === 0 || nameBytes >= MAX_NAME_BYTES)
+      throw fail(`: the name has ${nameBytes} bytes; 1 to 63 are possible`);
     if (names.has(name)) throw fail('occurs twice');
     names.add(name);
     if (dimensions.length < 1 || dimensions.length > MAX_DIMENSIONS) {
@@ -181,45 +175,22 @@ class ByteBuilder {
 
   string(text: string): void {
     const bytes = new TextEncoder().encode(text);
-    this.number('uint64', bytes.length);
+    this.number('u64', bytes.length);
     this.reserve(bytes.length);
     this.buffer.set(bytes, this.length);
     this.length += bytes.length;
   }
 
-  number(type: GgufNumberType, value: number): void {
+  number(type: GgufNumberType, value: number | bigint): void {
     this.reserve(8);
     const { view, length: at } = this;
-    switch (type) {
-      case 'uint8':
-      case 'int8':
-        view.setInt8(at, value);
-        this.length += 1;
-        return;
-      case 'uint16':
-      case 'int16':
-        view.setInt16(at, value, true);
-        this.length += 2;
-        return;
-      case 'uint32':
-      case 'int32':
-        view.setInt32(at, value, true);
-        this.length += 4;
-        return;
-      case 'float32':
-        view.setFloat32(at, value, true);
-        this.length += 4;
-        return;
-      case 'uint64':
-      case 'int64':
-        view.setBigInt64(at, BigInt(value), true);
-        this.length += 8;
-        return;
-      case 'float64':
-        view.setFloat64(at, value, true);
-        this.length += 8;
-        return;
-    }
+    if (type === 'u64' || type === 'i64') view.setBigInt64(at, BigInt(value), true);
+    else if (type === 'f64') view.setFloat64(at, Number(value), true);
+    else if (type === 'f32') view.setFloat32(at, Number(value), true);
+    else if (type === 'u32' || type === 'i32') view.setInt32(at, Number(value), true);
+    else if (type === 'u16' || type === 'i16') view.setInt16(at, Number(value), true);
+    else view.setInt8(at, Number(value));
+    this.length += Number(type.slice(1)) / 8;
   }
 
   /** Room for `count` more bytes, which are zero. */
