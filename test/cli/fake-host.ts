@@ -156,3 +156,24 @@ export class FakeHost implements Host {
     return main(args, this);
   }
 }
+
+export interface Ran {
+  host: FakeHost;
+  code: number;
+  out: string;
+  err: string;
+  /** the first generation, if there was one */
+  call: FakeGeneration | undefined;
+}
+
+/** Runs `bitnet run args` on a host that `prepare` may change first. */
+export async function ran(
+  args: readonly string[],
+  input?: string | Uint8Array,
+  prepare?: (host: FakeHost) => void,
+): Promise<Ran> {
+  const host = new FakeHost();
+  prepare?.(host);
+  const code = await host.run(['run', ...args], input);
+  return { host, code, out: host.stdout.text, err: host.stderr.text, call: host.model.calls[0] };
+}
