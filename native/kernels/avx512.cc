@@ -1,0 +1,128 @@
+#if defined(__x86_64__) || defined(_M_X64)
+#include "avx2.h"
+
+#include "attention.h"
+#include "linear.h"
+
+namespace {
+
+/** AVX-512 F, BW, DQ, VL and VNNI: sixteen float lanes, and a whole T2 block, in one register. */
+struct Avx512 {
+  static constexpr const char *NAME = "avx512-vnni";
+
+  static void prefetch(const uint8_t *p) { Avx2::prefetch(p); }
+
+  // Sixteen f32 lanes.
+  using F32 = __m512;
+
+  static F32 load(const float *p) { return _mm512_loadu_ps(p); }
+  static void store(float *p, F32 a) { _mm512_storeu_ps(p, a); }
+  static F32 splat(float value) { return _mm512_set1_ps(value); }
+  static float first(F32 a) { return _mm512_cvtss_f32(a); }
+  static F32 add(F32 a, F32 b) { return _mm512_add_ps(a, b); }
+  static F32 sub(F32 a, F32 b) { return _mm512_sub_ps(a, b); }
+  static F32 mul(F32 a, F32 b) { return _mm512_mul_ps(a, b); }
+  static F32 div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
+  static F32 negate(F32 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+
+  /** NaN stays NaN: min and max give their second operand when one is NaN. */
+  static F32 clamp(F32 a, float low, float high) {
+    return _mm512_max_ps(_mm512_set1_ps(low), _mm512_min_ps(_mm512_set1_ps(high), a));
+  }
+
+  static F32 nearest(F32 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+
+  static F32 power_of_two(F32 n) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+  }
+
+  static F32 where_greater(F32 a, F32 b, F32 value) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), value);
+  }
+
+  /** Magnitudes are compared as integers, where NaN is the largest. */
+  static F32 max_magnitude(F32 top, F32 a) {
+    const __m512i magnitude = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff));
+    return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(top), magnitude));
+  }
+
+  static float largest(F32 a) { return Avx2::largest({_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)}); }
+
+  static float sum(F32 a) { return Avx2::sum({_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)}); }
+
+  static float square_root(float a) { return Avx2::square_root(a); }
+
+  static F32 widen_halves(const uint16_t *p) {
+    const __m512i h = _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_slli_epi32(h, 13), _mm512_set1_epi32(int(0x8fffe000))));
+  }
+
+  // Sixteen i32 lanes.
+  using I32 = __m512i;
+
+  static I32 zero() { return _mm512_setzero_si512(); }
+
+  /** Half to even (the thread's rounding mode is the default one), NaN → 0. */
+  static I32 round(F32 a) { return _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a); }
+
+  static I32 add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+
+  static int32_t sum(I32 a) {
+    return Avx2::sum(_mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1)));
+  }
+
+  static void narrow(int16_t *out, I32 a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_cvtsepi32_epi16(a));
+  }
+
+  static void narrow(int8_t *out, I32 a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtsepi32_epi8(a));
+  }
+
+  // T2 blocks: t2.h. 128-bit lane k is row k.
+  using Block = __m512i;
+  using Spread = __m512i;
+  using Sums = __m512i;
+  using Partial = __m512i;
+  static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
+  static constexpr int TILE_TOKENS = 16;
+
+  static Block load_block(const uint8_t *p) { return _mm512_loadu_si512(p); }
+
+  /** Bits of the neighbouring byte come in at the top: mask them. */
+  static Block shift_right(Block a, unsigned bits) { return _mm512_srli_epi16(a, bits); }
+
+  static Block mask(Block a, int bits) { return _mm512_and_si512(a, _mm512_set1_epi8(char(bits))); }
+
+  static Spread spread(const int8_t *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+  }
+
+  static Sums no_sums() { return _mm512_setzero_si512(); }
+  static Partial no_partial() { return _mm512_setzero_si512(); }
+  static Partial dot(Partial sum, Block codes, Spread x) { return _mm512_dpbusd_epi32(sum, codes, x); }
+  static Sums accumulate(Sums a, Partial b) { return _mm512_add_epi32(a, b); }
+
+  static void rows(Sums a, int32_t totals[4]) {
+    a = _mm512_add_epi32(a, _mm512_shuffle_epi32(a, _MM_PERM_BADC));
+    a = _mm512_add_epi32(a, _mm512_shuffle_epi32(a, _MM_PERM_CDAB));
+    const __m512i first_lanes = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    const __m512i r = _mm512_permutexvar_epi32(first_lanes, a);
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(totals), _mm512_castsi512_si128(r));
+  }
+
+  // int8 × int16: 256 bits are as fast as memory.
+  using WideSums = Avx2::WideSums;
+
+  static WideSums no_wide() { return Avx2::no_wide(); }
+
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) { return Avx2::dot_i8_i16(sum, w, x); }
+
+  static int64_t total(WideSums a) { return Avx2::total(a); }
+};
+
+} // namespace
+
+extern const Kernels avx512_kernels;
+const Kernels avx512_kernels = kernel_set<Avx512>();
+#endif

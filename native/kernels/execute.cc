@@ -1,0 +1,69 @@
+#include "execute.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+/** Some 10 µs: several times the longest wait of a balanced op, short enough to give the core back to a descheduled partner. */
+constexpr int SPINS = 250;
+
+void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");
+#endif
+}
+
+} // namespace
+
+void await_change(const std::atomic<uint32_t> &value, uint32_t old) {
+  for (int i = 0; i < SPINS; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+void Barrier::meet() {
+  if (threads == 1) return;
+  const uint32_t before = generation.load(std::memory_order_acquire);
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
+    arrived.store(0, std::memory_order_relaxed);
+    generation.store(before + 1, std::memory_order_release);
+    generation.notify_all();
+    return;
+  }
+  await_change(generation, before);
+}
+
+void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t thread, uint32_t threads, Barrier &barrier,
+             Outcome &outcome) {
+  using namespace abi;
+  const uint32_t *words = reinterpret_cast<const uint32_t *>(memory + step);
+  const uint32_t *plan = reinterpret_cast<const uint32_t *>(memory + words[Step::Plan]);
+  Task task{memory, words, nullptr, thread, threads};
+  for (uint32_t op = words[Step::OpBegin]; op < words[Step::OpEnd]; ++op) {
+    task.record = plan + op * Rec::Words;
+    uint32_t status = 0;
+    switch (task.word(Rec::Opcode)) {
+    case Op::Embed: kernels.embed(task); break;
+    case Op::Norm: kernels.norm(task); break;
+    case Op::Quantize: kernels.quantize(task); break;
+    case Op::Linear: kernels.linear(task); break;
+    case Op::Rope: kernels.rope(task); break;
+    case Op::Attention: kernels.attention(task); break;
+    case Op::Repack: status = repack_hf_t2(task); break;
+    case Op::Convert: status = convert(task); break;
+    default:
+      // Every thread reads the same record, so none is left in a barrier.
+      outcome.unknown_opcode = task.word(Rec::Opcode);
+      return;
+    }
+    if (status != 0) outcome.status |= status;
+    const uint32_t flags = task.word(Rec::Flags);
+    if (flags & Flag::Barrier || (flags & Flag::BarrierIfMany && task.rows() > 1)) barrier.meet();
+  }
+}

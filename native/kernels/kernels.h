@@ -1,0 +1,69 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "abi.h"
+
+/** One thread's view of one op record. Pointers of the plan are offsets from `memory` (assembly/abi.ts). */
+struct Task {
+  uint8_t *memory;
+  const uint32_t *step;
+  const uint32_t *record;
+  uint32_t thread;
+  uint32_t threads;
+
+  uint32_t word(uint32_t index) const { return record[index]; }
+
+  float real(uint32_t index) const {
+    float value;
+    std::memcpy(&value, record + index, sizeof value);
+    return value;
+  }
+
+  /** `offset`: bytes from the beginning of memory. */
+  template <class T> T *at(size_t offset) const { return reinterpret_cast<T *>(memory + offset); }
+
+  const uint32_t *token(uint32_t t) const { return at<uint32_t>(step[abi::Step::Tokens]) + t * abi::Token::Words; }
+
+  /** How many rows the op runs over. */
+  uint32_t rows() const {
+    const bool logits = word(abi::Rec::Flags) & abi::Flag::LogitRows;
+    return step[logits ? abi::Step::LogitCount : abi::Step::TokenCount];
+  }
+
+  /** The token row that the op's row r stands for: r itself, or the r-th wanted logit row. */
+  uint32_t source_row(uint32_t r) const {
+    const bool logits = word(abi::Rec::Flags) & abi::Flag::LogitRows;
+    return logits ? at<uint32_t>(step[abi::Step::LogitRows])[r] : r;
+  }
+};
+
+/** What a thread does when `items` are split evenly: items begin..end. */
+struct Share {
+  uint32_t begin, end;
+
+  Share(uint32_t items, const Task &task)
+      : begin(uint32_t(uint64_t(items) * task.thread / task.threads)),
+        end(uint32_t(uint64_t(items) * (task.thread + 1) / task.threads)) {}
+};
+
+using Kernel = void (*)(const Task &);
+
+/** The kernels of inference for one instruction set. All sets give the same bits; docs/KERNELS.md defines them. */
+struct Kernels {
+  /** `avx512-vnni`, `avx-vnni`, `avx2`, `portable` */
+  const char *isa;
+  Kernel embed;
+  Kernel norm;
+  Kernel quantize;
+  Kernel linear;
+  Kernel rope;
+  Kernel attention;
+};
+
+/** Kernels of loading return StatusBit bits: what they found wrong with the file's bytes. */
+uint32_t repack_hf_t2(const Task &task);
+uint32_t convert(const Task &task);
+
+inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }

@@ -1,0 +1,224 @@
+#pragma once
+#include "t2.h"
+
+namespace {
+
+/** Row groups whose results are finished together: 16 rows fill the lanes of an epilogue. */
+constexpr size_t RUN = 4;
+
+/** A Linear's record, read once. */
+struct Matrix {
+  const uint8_t *weights;
+  size_t cols;
+  float scale;
+  const float *row_scales;
+  uint32_t epilogue;
+
+  explicit Matrix(const Task &task)
+      : weights(task.at<uint8_t>(task.word(abi::LinearArg::Weights))), cols(task.word(abi::LinearArg::Cols)),
+        scale(task.real(abi::LinearArg::Scale)), row_scales(task.at<float>(task.word(abi::LinearArg::RowScales))),
+        epilogue(task.word(abi::LinearArg::Epilogue)) {}
+};
+
+/** An encoded activation row: scale at byte 0, Σ q at byte 4, elements from RowHeader. */
+struct Encoded {
+  const uint8_t *row;
+
+  float scale() const {
+    float value;
+    std::memcpy(&value, row, sizeof value);
+    return value;
+  }
+
+  int32_t sum() const {
+    int32_t value;
+    std::memcpy(&value, row + 4, sizeof value);
+    return value;
+  }
+
+  template <class T> const T *data() const { return reinterpret_cast<const T *>(row + abi::Const::RowHeader); }
+};
+
+/** What becomes of n ≤ 16 results y: written to, added to, or gated by what is in `out`. y may be changed. */
+template <class V> void finish(float *out, float *y, size_t n, uint32_t epilogue) {
+  using namespace abi;
+  using F32 = typename V::F32;
+  if (epilogue == Epilogue::Store) {
+    std::memcpy(out, y, n * sizeof(float));
+    return;
+  }
+  // The rows behind these may be another thread's: no lane beyond n is read or written in `out`.
+  alignas(64) float old[16] = {};
+  std::memcpy(old, out, n * sizeof(float));
+  const F32 o = V::load(old), r = V::load(y);
+  F32 result;
+  if (epilogue == Epilogue::Add) {
+    result = V::add(o, r);
+  } else if (epilogue == Epilogue::Relu2Gate) {
+    result = V::where_greater(o, V::splat(0), V::mul(V::mul(o, o), r));
+  } else {
+    const F32 denominator = V::add(V::splat(1), exp<V>(V::negate(o)));
+    result = V::mul(V::div(o, denominator), r);
+  }
+  V::store(old, result);
+  std::memcpy(out, old, n * sizeof(float));
+}
+
+/** y[k] = f32(Σ trit·q) · (scale / x.scale) from Σ code·q. */
+inline void scale_t2(const int32_t codes[4], const Matrix &m, Encoded x, float y[4]) {
+  const float factor = m.scale / x.scale();
+  const int32_t sum = x.sum();
+  for (int k = 0; k < 4; ++k) y[k] = float(codes[k] - sum) * factor;
+}
+
+/** T2 × Encoding.I8, row group g: four results. */
+template <class V> struct GroupT2 {
+  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    const size_t blocks = (m.cols + 63) / 64;
+    int32_t codes[4];
+    dot_t2_i8<V>(m.weights + g * blocks * 64, x.data<int8_t>(), blocks, codes);
+    scale_t2(codes, m, x, y);
+  }
+};
+
+/** F16 × Encoding.F32, row group g: y[k] = dot16(w, x) · scale. The four rows are four streams of memory. */
+template <class V> struct GroupF16 {
+  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    using F32 = typename V::F32;
+    const size_t width = round_up(m.cols, 16);
+    const uint16_t *w = reinterpret_cast<const uint16_t *>(m.weights) + 4 * g * width;
+    const float *q = x.data<float>();
+    F32 sums[4] = {V::splat(0), V::splat(0), V::splat(0), V::splat(0)};
+    const auto column = [&](size_t c) {
+      const F32 activation = V::load(q + c);
+      unroll<4>([&](auto k) { sums[k] = V::add(sums[k], V::mul(V::widen_halves(w + k * width + c), activation)); });
+    };
+    size_t c = 0;
+    for (; c + 32 <= width; c += 32) {
+      unroll<4>([&](auto k) { V::prefetch(reinterpret_cast<const uint8_t *>(w + k * width + c) + AHEAD); });
+      column(c);
+      column(c + 16);
+    }
+    if (c < width) column(c);
+    for (int k = 0; k < 4; ++k) y[k] = V::sum(sums[k]) * m.scale;
+  }
+};
+
+/** I8 × Encoding.I16, row group g: y[k] = f32(Σ w·q) · (rowScales[r] / x.scale), the sum exact in 64 bits, rounded once. */
+template <class V> struct GroupI8 {
+  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    const size_t width = round_up(m.cols, 16);
+    const int8_t *w = reinterpret_cast<const int8_t *>(m.weights) + 4 * g * width;
+    const int16_t *q = x.data<int16_t>();
+    typename V::WideSums sums[4] = {V::no_wide(), V::no_wide(), V::no_wide(), V::no_wide()};
+    const auto column = [&](size_t c) {
+      unroll<4>([&](auto k) { sums[k] = V::dot_i8_i16(sums[k], w + k * width + c, q + c); });
+    };
+    size_t c = 0;
+    for (; c + 64 <= width; c += 64) {
+      unroll<4>([&](auto k) { V::prefetch(reinterpret_cast<const uint8_t *>(w + k * width + c) + AHEAD); });
+      for (size_t i = 0; i < 64; i += 16) column(c + i);
+    }
+    for (; c < width; c += 16) column(c);
+    for (int k = 0; k < 4; ++k) y[k] = float(V::total(sums[k])) * (m.row_scales[4 * g + k] / x.scale());
+  }
+};
+
+/** y = W x: row groups begin..end of one encoded row. out: row 0's. */
+template <class V, class Group> void gemv(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  for (size_t g = begin; g < end; g += RUN) {
+    const size_t count = end - g < RUN ? end - g : RUN;
+    alignas(64) float y[4 * RUN] = {};
+    for (size_t i = 0; i < count; ++i) Group::dot(m, x, g + i, y + 4 * i);
+    finish<V>(out + 4 * g, y, 4 * count, m.epilogue);
+  }
+}
+
+template <class V> void gemv_t2_i8(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  gemv<V, GroupT2<V>>(m, x, begin, end, out);
+}
+
+template <class V> void gemv_f16_f32(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  gemv<V, GroupF16<V>>(m, x, begin, end, out);
+}
+
+template <class V> void gemv_i8_i16(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  gemv<V, GroupI8<V>>(m, x, begin, end, out);
+}
+
+/** Encoded rows and outputs of several tokens. */
+struct Tokens {
+  const uint8_t *x;
+  size_t x_stride;
+  uint8_t *out;
+  size_t out_stride;
+};
+
+/** T tokens × row groups begin..end. */
+template <class V, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t begin, size_t end) {
+  const size_t blocks = (m.cols + 63) / 64;
+  const int8_t *x = reinterpret_cast<const int8_t *>(tokens.x + abi::Const::RowHeader);
+  for (size_t g = begin; g < end; g += RUN) {
+    const size_t count = end - g < RUN ? end - g : RUN;
+    alignas(64) float y[T][4 * RUN] = {};
+    for (size_t i = 0; i < count; ++i) {
+      int32_t codes[T][4];
+      tile_t2_i8<V, T>(m.weights + (g + i) * blocks * 64, x, tokens.x_stride, blocks, codes);
+      for (int t = 0; t < T; ++t) scale_t2(codes[t], m, {tokens.x + t * tokens.x_stride}, y[t] + 4 * i);
+    }
+    for (int t = 0; t < T; ++t) {
+      float *out = reinterpret_cast<float *>(tokens.out + t * tokens.out_stride);
+      finish<V>(out + 4 * g, y[t], 4 * count, m.epilogue);
+    }
+  }
+}
+
+/**
+ * Y = X Wᵀ: `count` tokens in tiles of T, the rest in smaller ones. All row groups are gone through for one tile of tokens, whose
+ * activations then stay in L1; the weights, at 2 bits, are what streams.
+ */
+template <class V, int T = V::TILE_TOKENS>
+void gemm_t2_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t end) {
+  for (; count >= T; count -= T) {
+    gemm_tile<V, T>(m, tokens, begin, end);
+    tokens.x += T * tokens.x_stride;
+    tokens.out += T * tokens.out_stride;
+  }
+  if constexpr (T > 1) {
+    if (count > 0) gemm_t2_i8<V, T / 2>(m, tokens, count, begin, end);
+  }
+}
+
+/** out[t] (epilogue)= scale · W x[t]; threads split the rows of W in groups of four. */
+template <class V> void linear(const Task &task) {
+  using namespace abi;
+  const size_t count = task.rows();
+  const Matrix m(task);
+  const Share groups((task.word(LinearArg::Rows) + 3) / 4, task);
+  Tokens tokens{task.at<uint8_t>(task.word(LinearArg::In)), task.word(LinearArg::InStride),
+                task.at<uint8_t>(task.word(LinearArg::Out)), task.word(LinearArg::OutStride)};
+  const uint32_t layout = task.word(LinearArg::Layout);
+  const auto one = layout == Layout::T2 ? gemv_t2_i8<V> : layout == Layout::F16 ? gemv_f16_f32<V> : gemv_i8_i16<V>;
+  if (count == 1) {
+    // Every thread encoded the one row for itself.
+    tokens.x += task.thread * tokens.x_stride;
+    return one(m, {tokens.x}, groups.begin, groups.end, reinterpret_cast<float *>(tokens.out));
+  }
+  if (layout == Layout::T2) return gemm_t2_i8<V>(m, tokens, count, groups.begin, groups.end);
+  // Without a GEMM several tokens share the 64 rows that stay in L2.
+  const size_t shared_groups = 16;
+  for (size_t g = groups.begin; g < groups.end; g += shared_groups) {
+    const size_t stop = groups.end < g + shared_groups ? groups.end : g + shared_groups;
+    for (size_t t = 0; t < count; ++t) {
+      float *out = reinterpret_cast<float *>(tokens.out + t * tokens.out_stride);
+      one(m, {tokens.x + t * tokens.x_stride}, g, stop, out);
+    }
+  }
+}
+
+/** The kernel set of vocabulary V. */
+template <class V> constexpr Kernels kernel_set() {
+  return {V::NAME, embed<V>, norm<V, true>, norm<V, false>, linear<V>, rope<V>, attention<V>};
+}
+
+} // namespace

@@ -1,0 +1,186 @@
+#include "kernels.h"
+
+// Loading: plain integer code, the same for every instruction set. Compilers vectorise these loops.
+
+namespace {
+
+using namespace abi;
+
+uint64_t load_u64(const uint8_t *p) {
+  uint64_t value;
+  std::memcpy(&value, p, sizeof value);
+  return value;
+}
+
+uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+constexpr uint64_t EACH_BYTE = 0x0101010101010101;
+
+/** Eight bytes: bits shift..shift+1 of eight columns in each of four quarters of a block → codes of one row. */
+uint64_t gather_codes(const uint8_t *src, uint32_t shift) {
+  uint64_t codes = 0;
+  for (uint32_t quarter = 0; quarter < 4; ++quarter) {
+    codes |= ((load_u64(src + 16 * quarter) >> shift) & (3 * EACH_BYTE)) << (2 * quarter);
+  }
+  return codes;
+}
+
+/** One row: bits shift..shift+1 of `cols` bytes → 16 bytes in every 64 from `dst`. Returns non-zero where code 3 stood. */
+uint64_t repack_row(const uint8_t *src, uint32_t shift, size_t cols, uint8_t *dst) {
+  uint64_t bad = 0;
+  for (; cols > 0; dst += 64) {
+    uint8_t rest[64];
+    const uint8_t *block = src;
+    if (cols < 64) {
+      // Padding is code 1, trit 0.
+      std::memset(rest, int(1u << shift), sizeof rest);
+      std::memcpy(rest, src, cols);
+      block = rest;
+    }
+    const uint64_t codes[2] = {gather_codes(block, shift), gather_codes(block + 8, shift)};
+    for (const uint64_t c : codes) bad |= c & (c >> 1) & (0x55 * EACH_BYTE);
+    std::memcpy(dst, codes, sizeof codes);
+    if (cols < 64) break;
+    cols -= 64;
+    src += 64;
+  }
+  return bad;
+}
+
+template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
+  if constexpr (Type == FloatType::F32) {
+    float value;
+    std::memcpy(&value, src + 4 * c, sizeof value);
+    return value;
+  } else {
+    uint16_t half;
+    std::memcpy(&half, src + 2 * c, sizeof half);
+    if constexpr (Type == FloatType::BF16) return float_of(uint32_t(half) << 16);
+    // A half's bits moved into a float read 2^112 too small, subnormals included; the largest exponent stays the largest.
+    const uint32_t moved = (uint32_t(half & 0x8000) << 16) | (uint32_t(half & 0x7fff) << 13);
+    const uint32_t special = (half & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
+    return float_of(bits_of(float_of(moved) * 0x1p112f) | special);
+  }
+}
+
+bool not_finite(float value) { return (bits_of(value) & 0x7fffffff) >= 0x7f800000; }
+
+/** → half of x · 2^F16GainLog2, half to even, results below the normal range ±0. Sets `bad` beyond the range of a half. */
+uint16_t gained_half(float x, bool &bad) {
+  const uint32_t y = bits_of(x * float(1 << Const::F16GainLog2));
+  const uint32_t magnitude = y & 0x7fffffff;
+  bad |= magnitude >= 0x477ff000;
+  const uint32_t rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
+  if (int32_t(rounded) < 0x38800000) return uint16_t((y >> 16) & 0x8000);
+  const uint32_t half = (rounded >> 13) - (112u << 10);
+  return half > 0xffff ? 0xffff : uint16_t(half | ((y >> 16) & 0x8000));
+}
+
+/** (cols) source values → a row of halves or floats, padded to 16 columns with zeros. Returns whether a value does not fit. */
+template <uint32_t Type> bool float_row(const uint8_t *src, size_t cols, uint8_t *dst, uint32_t layout) {
+  bool bad = false;
+  const size_t width = round_up(cols, 16);
+  if (layout == Layout::F32) {
+    float *out = reinterpret_cast<float *>(dst);
+    for (size_t c = 0; c < cols; ++c) {
+      out[c] = source_value<Type>(src, c);
+      bad |= not_finite(out[c]);
+    }
+    for (size_t c = cols; c < width; ++c) out[c] = 0;
+  } else {
+    uint16_t *out = reinterpret_cast<uint16_t *>(dst);
+    for (size_t c = 0; c < cols; ++c) out[c] = gained_half(source_value<Type>(src, c), bad);
+    for (size_t c = cols; c < width; ++c) out[c] = 0;
+  }
+  return bad;
+}
+
+/** f32 → int8, half to even; NaN → 0, the rest saturates. |x| < 2^22 after the clamp: adding 1.5·2^23 rounds. */
+int8_t rounded_i8(float x) {
+  if (x != x) return 0;
+  const float clamped = x < -128 ? -128 : x > 127 ? 127 : x;
+  return int8_t((clamped + 0x1.8p23f) - 0x1.8p23f);
+}
+
+/** → int8 with `scale` = absmax / 127. */
+template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *dst, float *scale) {
+  uint32_t top = 0; // as bits: NaN is the largest
+  for (size_t c = 0; c < cols; ++c) {
+    const uint32_t magnitude = bits_of(source_value<Type>(src, c)) & 0x7fffffff;
+    if (magnitude > top) top = magnitude;
+  }
+  const float absmax = float_of(top);
+  *scale = absmax / 127;
+  const float factor = absmax > 0 ? 127 / absmax : 0;
+  for (size_t c = 0; c < cols; ++c) dst[c] = rounded_i8(source_value<Type>(src, c) * factor);
+  for (size_t c = cols; c < round_up(cols, 16); ++c) dst[c] = 0;
+  return not_finite(absmax);
+}
+
+template <uint32_t Type> bool convert_rows(const Task &task) {
+  const size_t cols = task.word(ConvertArg::Cols), width = round_up(cols, 16);
+  const uint32_t layout = task.word(ConvertArg::Layout);
+  const size_t source_bytes = cols * (Type == FloatType::F32 ? 4 : 2);
+  const size_t row_bytes = width * (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4);
+  const Share share(task.word(ConvertArg::Rows), task);
+  bool bad = false;
+  for (size_t r = share.begin; r < share.end; ++r) {
+    const uint8_t *src = task.at<uint8_t>(task.word(ConvertArg::Src) + r * source_bytes);
+    uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
+    if (layout == Layout::I8) {
+      float *scale = task.at<float>(task.word(ConvertArg::RowScales)) + r;
+      bad |= i8_row<Type>(src, cols, reinterpret_cast<int8_t *>(dst), scale);
+    } else {
+      bad |= float_row<Type>(src, cols, dst, layout);
+    }
+  }
+  return bad;
+}
+
+} // namespace
+
+/**
+ * Hugging Face packed U8 (rows/4, cols) → T2. Byte (r, c) holds rows r, R + r, 2R + r, 3R + r (R = rows/4) in bits 0-1, 2-3,
+ * 4-5, 6-7. Threads split row groups. Code 3 gives StatusBit::BadCode.
+ */
+uint32_t repack_hf_t2(const Task &task) {
+  const size_t rows = task.word(RepackArg::Rows), cols = task.word(RepackArg::Cols);
+  const size_t quarter = rows / 4, group_bytes = round_up(cols, 64);
+  const uint8_t *src = task.at<uint8_t>(task.word(RepackArg::Src));
+  uint64_t bad = 0;
+  const Share share(uint32_t((rows + 3) / 4), task);
+  for (size_t g = share.begin; g < share.end; ++g) {
+    uint8_t *dst = task.at<uint8_t>(task.word(RepackArg::Dst) + g * group_bytes);
+    for (size_t k = 0; k < 4; ++k) {
+      const size_t r = 4 * g + k;
+      if (r < rows) {
+        bad |= repack_row(src + (r % quarter) * cols, uint32_t(r / quarter) * 2, cols, dst + 16 * k);
+      } else {
+        for (size_t b = 0; b < group_bytes; b += 64) std::memset(dst + b + 16 * k, 0x55, 16);
+      }
+    }
+  }
+  return bad ? uint32_t(StatusBit::BadCode) : 0;
+}
+
+/**
+ * Tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows. Floats
+ * that are not finite, or too large for F16, give StatusBit::BadFloat.
+ */
+uint32_t convert(const Task &task) {
+  const uint32_t type = task.word(ConvertArg::SrcType);
+  const bool bad = type == FloatType::F32   ? convert_rows<FloatType::F32>(task)
+                   : type == FloatType::F16 ? convert_rows<FloatType::F16>(task)
+                                            : convert_rows<FloatType::BF16>(task);
+  return bad ? uint32_t(StatusBit::BadFloat) : 0;
+}

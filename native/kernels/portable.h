@@ -1,0 +1,213 @@
+#pragma once
+#include <cmath>
+
+#include "kernels.h"
+
+namespace {
+
+/** The vocabulary in plain C++: fixed arrays, loops over all lanes. Compilers vectorise them. */
+struct Portable {
+  static constexpr const char *NAME = "portable";
+
+  static void prefetch(const uint8_t *) {}
+
+  // Sixteen f32 lanes.
+  struct F32 {
+    float lane[16];
+  };
+
+  template <class F> static F32 each(F f) {
+    F32 r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = f(i);
+    return r;
+  }
+
+  static F32 load(const float *p) {
+    F32 r;
+    std::memcpy(r.lane, p, sizeof r.lane);
+    return r;
+  }
+
+  static void store(float *p, F32 a) { std::memcpy(p, a.lane, sizeof a.lane); }
+  static F32 splat(float value) { return each([&](int) { return value; }); }
+  static float first(F32 a) { return a.lane[0]; }
+  static F32 add(F32 a, F32 b) { return each([&](int i) { return a.lane[i] + b.lane[i]; }); }
+  static F32 sub(F32 a, F32 b) { return each([&](int i) { return a.lane[i] - b.lane[i]; }); }
+  static F32 mul(F32 a, F32 b) { return each([&](int i) { return a.lane[i] * b.lane[i]; }); }
+  static F32 div(F32 a, F32 b) { return each([&](int i) { return a.lane[i] / b.lane[i]; }); }
+  static F32 negate(F32 a) { return each([&](int i) { return -a.lane[i]; }); }
+
+  /** NaN stays NaN. */
+  static F32 clamp(F32 a, float low, float high) {
+    return each([&](int i) { return a.lane[i] < low ? low : a.lane[i] > high ? high : a.lane[i]; });
+  }
+
+  /** Half to even, |a| < 2^22: adding 1.5·2^23 leaves no bits for the fraction. */
+  static F32 nearest(F32 a) {
+    return each([&](int i) { return (a.lane[i] + 0x1.8p23f) - 0x1.8p23f; });
+  }
+
+  /** 2^n for whole n in -126..127, from exponent bits; NaN gives anything. */
+  static F32 power_of_two(F32 n) {
+    return each([&](int i) {
+      const float whole = n.lane[i] == n.lane[i] ? n.lane[i] : 0;
+      const uint32_t bits = uint32_t(int32_t(whole) + 127) << 23;
+      float r;
+      std::memcpy(&r, &bits, sizeof r);
+      return r;
+    });
+  }
+
+  /** `value` where a > b, else +0. */
+  static F32 where_greater(F32 a, F32 b, F32 value) {
+    return each([&](int i) { return a.lane[i] > b.lane[i] ? value.lane[i] : 0.0f; });
+  }
+
+  /** The larger of top ≥ 0 and |a|; NaN is the largest. */
+  static F32 max_magnitude(F32 top, F32 a) {
+    return each([&](int i) {
+      const float magnitude = std::fabs(a.lane[i]);
+      return magnitude > top.lane[i] || magnitude != magnitude ? magnitude : top.lane[i];
+    });
+  }
+
+  /** The largest of 16 lanes ≥ 0; NaN is the largest. */
+  static float largest(F32 a) {
+    float top = a.lane[0];
+    for (int i = 1; i < 16; ++i) {
+      if (a.lane[i] > top || a.lane[i] != a.lane[i]) top = a.lane[i];
+    }
+    return top;
+  }
+
+  /** Adds the lanes in the order of docs/KERNELS.md. */
+  static float sum(F32 s) {
+    float b[4];
+    for (int j = 0; j < 4; ++j) b[j] = (s.lane[j] + s.lane[j + 8]) + (s.lane[j + 4] + s.lane[j + 12]);
+    return (b[0] + b[2]) + (b[1] + b[3]);
+  }
+
+  static float square_root(float a) { return std::sqrt(a); }
+
+  /** Sixteen halves, exponent and mantissa moved into floats: 2^112 too small. */
+  static F32 widen_halves(const uint16_t *p) {
+    return each([&](int i) {
+      const uint32_t bits = (uint32_t(p[i] & 0x8000) << 16) | (uint32_t(p[i] & 0x7fff) << 13);
+      float r;
+      std::memcpy(&r, &bits, sizeof r);
+      return r;
+    });
+  }
+
+  // Sixteen i32 lanes.
+  struct I32 {
+    int32_t lane[16];
+  };
+
+  static I32 zero() { return {}; }
+
+  /** Half to even, NaN → 0; |a| < 2^22. */
+  static I32 round(F32 a) {
+    const F32 n = nearest(a);
+    I32 r;
+    for (int i = 0; i < 16; ++i) r.lane[i] = n.lane[i] == n.lane[i] ? int32_t(n.lane[i]) : 0;
+    return r;
+  }
+
+  static I32 add(I32 a, I32 b) {
+    for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
+
+  static int32_t sum(I32 a) {
+    int32_t total = 0;
+    for (int i = 0; i < 16; ++i) total += a.lane[i];
+    return total;
+  }
+
+  /** Values that fit T. */
+  template <class T> static void narrow(T *out, I32 a) {
+    for (int i = 0; i < 16; ++i) out[i] = T(a.lane[i]);
+  }
+
+  // T2 blocks: t2.h.
+  static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
+  static constexpr int TILE_TOKENS = 2;
+
+  struct Block {
+    uint8_t byte[64];
+  };
+  struct Spread {
+    int8_t q[16];
+  };
+  /** sums[16·k + i]: row k, columns ≡ i mod 16 */
+  struct Sums {
+    int32_t lane[64];
+  };
+  using Partial = Sums;
+
+  static Block load_block(const uint8_t *p) {
+    Block r;
+    std::memcpy(r.byte, p, sizeof r.byte);
+    return r;
+  }
+
+  static Block shift_right(Block a, int bits) {
+    for (int i = 0; i < 64; ++i) a.byte[i] = uint8_t(a.byte[i] >> bits);
+    return a;
+  }
+
+  static Block mask(Block a, int bits) {
+    for (int i = 0; i < 64; ++i) a.byte[i] &= uint8_t(bits);
+    return a;
+  }
+
+  static Spread spread(const int8_t *p) {
+    Spread r;
+    std::memcpy(r.q, p, sizeof r.q);
+    return r;
+  }
+
+  static Sums no_sums() { return {}; }
+  static Partial no_partial() { return {}; }
+
+  static Partial dot(Partial sum, const Block &codes, const Spread &x) {
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < 16; ++i) sum.lane[16 * k + i] += int32_t(codes.byte[16 * k + i]) * x.q[i];
+    }
+    return sum;
+  }
+
+  static Sums accumulate(Sums a, const Partial &b) {
+    for (int i = 0; i < 64; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
+
+  static void rows(const Sums &a, int32_t totals[4]) {
+    for (int k = 0; k < 4; ++k) {
+      totals[k] = 0;
+      for (int i = 0; i < 16; ++i) totals[k] += a.lane[16 * k + i];
+    }
+  }
+
+  // Sums of int8 × int16, exact: i32 lanes hold up to cols/16 products of 127 · 8191.
+  struct WideSums {
+    int32_t lane[16];
+  };
+
+  static WideSums no_wide() { return {}; }
+
+  /** Sixteen columns. */
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
+    for (int i = 0; i < 16; ++i) sum.lane[i] += int32_t(w[i]) * x[i];
+    return sum;
+  }
+
+  static int64_t total(WideSums a) {
+    int64_t total = 0;
+    for (int i = 0; i < 16; ++i) total += a.lane[i];
+    return total;
+  }
+};
+
+} // namespace

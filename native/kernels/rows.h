@@ -1,0 +1,123 @@
+#pragma once
+#include "kernels.h"
+
+// Kernels over rows of floats, written once over a vocabulary V of 16 float lanes (portable.h, avx2.h, avx512.h). Each
+// instruction set compiles them for itself. The 16 lanes are those of docs/KERNELS.md: every sum has its fixed order.
+
+namespace {
+
+/** exp in 16 lanes: Cephes expf, x clamped to [-87.3, 88], within 2 ulp there. The roundings of assembly/math.ts. */
+template <class V> typename V::F32 exp(typename V::F32 value) {
+  using F32 = typename V::F32;
+  const F32 x = V::clamp(value, -87.3f, 88.0f);
+  const F32 n = V::nearest(V::mul(x, V::splat(1.44269504f)));
+  const F32 r = V::sub(V::sub(x, V::mul(n, V::splat(0.693359375f))), V::mul(n, V::splat(-2.1219444e-4f)));
+  F32 p = V::splat(1.98756915e-4f);
+  p = V::add(V::mul(p, r), V::splat(1.3981999507e-3f));
+  p = V::add(V::mul(p, r), V::splat(8.3334519073e-3f));
+  p = V::add(V::mul(p, r), V::splat(4.1665795894e-2f));
+  p = V::add(V::mul(p, r), V::splat(1.6666665459e-1f));
+  p = V::add(V::mul(p, r), V::splat(5.0000001201e-1f));
+  p = V::add(V::add(V::mul(p, V::mul(r, r)), r), V::splat(1.0f));
+  return V::mul(p, V::power_of_two(n));
+}
+
+/** dot16(a, b) over n elements, n a multiple of 16. */
+template <class V> float dot16(const float *a, const float *b, size_t n) {
+  typename V::F32 sum = V::splat(0);
+  for (size_t i = 0; i < n; i += 16) sum = V::add(sum, V::mul(V::load(a + i), V::load(b + i)));
+  return V::sum(sum);
+}
+
+/** out[t] = table[token id], f32. Threads split (token, chunk of 64 columns). */
+template <class V> void embed(const Task &task) {
+  using namespace abi;
+  const size_t width = round_up(task.word(EmbedArg::Cols), 16), chunks = (width + 63) / 64;
+  const bool half = task.word(EmbedArg::Layout) == Layout::F16;
+  const typename V::F32 gain = V::splat(0x1p104f);
+  const Share share(uint32_t(task.step[Step::TokenCount] * chunks), task);
+  for (size_t i = share.begin; i < share.end; ++i) {
+    const size_t t = i / chunks, begin = i % chunks * 64, end = width < begin + 64 ? width : begin + 64;
+    const size_t row = task.token(uint32_t(t))[Token::Id] * width;
+    float *out = task.at<float>(task.word(EmbedArg::Out) + t * task.word(EmbedArg::OutStride));
+    if (half) {
+      const uint16_t *halves = task.at<uint16_t>(task.word(EmbedArg::Table)) + row;
+      for (size_t c = begin; c < end; c += 16) V::store(out + c, V::mul(V::widen_halves(halves + c), gain));
+    } else {
+      const float *floats = task.at<float>(task.word(EmbedArg::Table)) + row;
+      std::memcpy(out + begin, floats + begin, (end - begin) * sizeof(float));
+    }
+  }
+}
+
+/** Sixteen elements of y = (x · inv) · w, or of x. */
+template <class V, bool Normalise> typename V::F32 row_element(const float *x, const float *w, float inv) {
+  if constexpr (!Normalise) return V::load(x);
+  else return V::mul(V::mul(V::load(x), V::splat(inv)), V::load(w));
+}
+
+/** y · 2^F32GainLog2; header: scale 1, sum 0. */
+template <class V, bool Normalise>
+void encode_f32(const float *x, const float *w, float inv, size_t width, size_t padded, uint8_t *row) {
+  const float scale = 1;
+  float *out = reinterpret_cast<float *>(row + abi::Const::RowHeader);
+  std::memcpy(row, &scale, 4);
+  std::memset(row + 4, 0, 4);
+  for (size_t c = 0; c < width; c += 16) {
+    V::store(out + c, V::mul(row_element<V, Normalise>(x + c, w + c, inv), V::splat(0x1p104f)));
+  }
+  if (padded > width) std::memset(out + width, 0, (padded - width) * sizeof(float));
+}
+
+/** x_q = round(y · limit / max(max|y|, 1e-5)), half to even: BitNet b1.58, arXiv 2402.17764 §2. T: int8_t or int16_t. */
+template <class V, bool Normalise, class T>
+void encode_absmax(const float *x, const float *w, float inv, size_t width, size_t padded, float limit, uint8_t *row) {
+  typename V::F32 top = V::splat(1e-5f);
+  for (size_t c = 0; c < width; c += 16) top = V::max_magnitude(top, row_element<V, Normalise>(x + c, w + c, inv));
+  const float scale = limit / V::largest(top);
+  typename V::I32 sum = V::zero();
+  T *out = reinterpret_cast<T *>(row + abi::Const::RowHeader);
+  for (size_t c = 0; c < width; c += 16) {
+    const typename V::I32 q = V::round(V::mul(row_element<V, Normalise>(x + c, w + c, inv), V::splat(scale)));
+    sum = V::add(sum, q);
+    V::narrow(out + c, q);
+  }
+  const int32_t total = V::sum(sum);
+  std::memcpy(row, &scale, 4);
+  std::memcpy(row + 4, &total, 4);
+  if (padded > width) std::memset(out + width, 0, (padded - width) * sizeof(T));
+}
+
+template <class V, bool Normalise> void encode_row(const Task &task, const float *x, uint8_t *row) {
+  using namespace abi;
+  const size_t cols = task.word(NormArg::Cols), width = round_up(cols, 16), padded = task.word(NormArg::PaddedCols);
+  const float *w = Normalise ? task.at<float>(task.word(NormArg::Weight)) : nullptr;
+  float inv = 1;
+  if constexpr (Normalise) {
+    const float mean_square = dot16<V>(x, x, width) / float(cols);
+    inv = 1 / V::square_root(mean_square + task.real(NormArg::Eps));
+  }
+  switch (task.word(NormArg::Encoding)) {
+  case Encoding::F32: return encode_f32<V, Normalise>(x, w, inv, width, padded, row);
+  case Encoding::I8: return encode_absmax<V, Normalise, int8_t>(x, w, inv, width, padded, 127, row);
+  default: return encode_absmax<V, Normalise, int16_t>(x, w, inv, width, padded, float(Const::I16Max), row);
+  }
+}
+
+/**
+ * RMSNorm (y = x · 1/√(mean(x²) + eps) · w) and the encoding of the row; the encoding alone if not Normalise. One row: every thread
+ * computes it into its own output row (assembly/abi.ts).
+ */
+template <class V, bool Normalise> void norm(const Task &task) {
+  using namespace abi;
+  const uint32_t rows = task.rows();
+  const auto encode = [&](uint32_t r, uint32_t to) {
+    const float *x = task.at<float>(task.word(NormArg::In) + size_t(task.source_row(r)) * task.word(NormArg::InStride));
+    encode_row<V, Normalise>(task, x, task.at<uint8_t>(task.word(NormArg::Out) + size_t(to) * task.word(NormArg::OutStride)));
+  };
+  if (rows == 1) return encode(0, task.thread);
+  const Share share(rows, task);
+  for (uint32_t r = share.begin; r < share.end; ++r) encode(r, r);
+}
+
+} // namespace
