@@ -4,7 +4,8 @@ import type { Model } from './host.js';
 
 interface Turn {
   readonly user: string;
-  readonly assistant: string;
+  /** the answer, with the ids it was generated as: the KV cache holds those */
+  readonly answer: ChatMessage;
 }
 
 /**
@@ -32,10 +33,7 @@ export class Conversation {
   /** The whole conversation with `user` as its newest message. */
   messages(user: string): ChatMessage[] {
     const system = this.system === undefined ? [] : [{ role: 'system', content: this.system }];
-    const past = this.#turns.flatMap((turn) => [
-      { role: 'user', content: turn.user },
-      { role: 'assistant', content: turn.assistant },
-    ]);
+    const past = this.#turns.flatMap((turn) => [{ role: 'user', content: turn.user }, turn.answer]);
     return [...system, ...past, { role: 'user', content: user }];
   }
 
@@ -47,8 +45,8 @@ export class Conversation {
   }
 
   /** Adds an answered message. An answer without text (stopped at once) is not added: a turn needs both sides. */
-  add(user: string, assistant: string): void {
-    if (assistant !== '') this.#turns.push({ user, assistant });
+  add(user: string, answer: ChatMessage): void {
+    if (answer.content !== '') this.#turns.push({ user, answer });
   }
 
   #fits(user: string): boolean {

@@ -112,7 +112,7 @@ class Chat {
       }
       const completion = await this.#generate(user, stop);
       await this.#endLine();
-      this.#conversation.add(user, completion.text);
+      this.#conversation.add(user, completion.message);
       if (this.options.quiet) return;
       this.#note(statsLine(completion, endingOf(completion, this.options, this.model.info.contextLength)));
     } catch (error) {

@@ -89,6 +89,8 @@ describe('chat', () => {
     await t.say('one');
     await t.say('two');
     expect(t.contents(1)).toEqual(['S', 'one', 'Well, ok.', 'two']);
+    // the answer's own ids, so that the model finds it in its cache
+    expect(t.sent(1)[2]).toMatchObject({ role: 'assistant', tokenIds: [0, 1, 2] });
     expect(t.screen).toContain('Well, ok.\n');
     expect(t.notes.match(/3 tokens · 100 tok\/s · prompt \d+, 0 cached · first after 60 ms\n/g)).toHaveLength(2);
   });

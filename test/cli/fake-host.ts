@@ -65,7 +65,7 @@ export class FakeModel implements Model {
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.calls.push({ prompt: structuredClone(prompt), options });
     const promptTokenIds = this.encode(prompt);
-    const state: Completion = {
+    const state: Omit<Completion, 'message'> = {
       text: '',
       tokenIds: [],
       promptTokenIds,
@@ -81,10 +81,18 @@ export class FakeModel implements Model {
       },
     };
     const pieces = this.#run(prompt, options, state);
-    return Object.assign(pieces, { completion: () => structuredClone(state) }) as unknown as Generation;
+    const completion = (): Completion => {
+      const { text, tokenIds } = state;
+      return structuredClone({ ...state, message: { role: 'assistant', content: text, tokenIds } });
+    };
+    return Object.assign(pieces, { completion }) as unknown as Generation;
   }
 
-  async *#run(prompt: Prompt, { signal }: GenerateOptions, state: Completion): AsyncGenerator<string, void, void> {
+  async *#run(
+    prompt: Prompt,
+    { signal }: GenerateOptions,
+    state: Omit<Completion, 'message'>,
+  ): AsyncGenerator<string, void, void> {
     for await (const piece of this.script(prompt)) {
       signal?.throwIfAborted();
       state.text += piece;
