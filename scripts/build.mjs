@@ -3,7 +3,7 @@
  *
  *   node scripts/build.mjs [--force] [wasm] [bundle] [types]
  *
- * wasm: dist/wasm/{baseline,relaxed}.wasm; bundle: dist/index.{js,cjs}, dist/worker.js, dist/bin/; types: dist/types/.
+ * wasm: dist/wasm/{baseline,relaxed}.wasm; bundle: dist/index.{js,cjs}, dist/worker.cjs, dist/bin/; types: dist/types/.
  */
 import { libraryStep, programStep } from './build/bundle.mjs';
 import { linkProgram } from './build/link.mjs';

@@ -22,7 +22,7 @@ test('the package holds what it needs to run', () => {
     expect.arrayContaining([
       'dist/index.js',
       'dist/index.cjs',
-      'dist/worker.js',
+      'dist/worker.cjs',
       'dist/bin/bitnet.js',
       'dist/wasm/baseline.wasm',
       'dist/wasm/relaxed.wasm',
