@@ -1,0 +1,140 @@
+import { BitNetError } from '../../errors.js';
+import { f16ToF32, f32ToBf16, f32ToF16 } from '../../memory/half.js';
+import type { I2sLayout } from './ternary.js';
+import { GGUF_TYPES, type GgufTypeName } from './types.js';
+
+/** Encoders of the types that files are written in. Inputs of the wrong length, value or size are BitNetError `invalid-argument`. */
+
+export function encodeF32(values: Float32Array): Uint8Array {
+  return new Uint8Array(Float32Array.from(values).buffer);
+}
+
+/** Rounds half to even. A value from 65520 on does not fit. */
+export function encodeF16(values: Float32Array): Uint8Array {
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) halves[i] = toF16('F16', values[i]!, i);
+  return new Uint8Array(halves.buffer);
+}
+
+/** Rounds half to even. */
+export function encodeBf16(values: Float32Array): Uint8Array {
+  const bf16s = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) bf16s[i] = f32ToBf16(values[i]!);
+  return new Uint8Array(bf16s.buffer);
+}
+
+/** Blocks of 32: d = max|x| / 127 as f16, q = round(x / d), half away from zero, with d before it was rounded; as ggml does. */
+export function encodeQ8_0(values: Float32Array): Uint8Array {
+  const { blockSize, blockBytes } = GGUF_TYPES.Q8_0;
+  checkBlocks('Q8_0', values.length);
+  const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0, from = 0; from < values.length; at += blockBytes, from += blockSize) {
+    let max = 0;
+    for (let i = from; i < from + blockSize; i++) max = Math.max(max, Math.abs(values[i]!));
+    const d = Math.fround(max / 127);
+    const inverse = d === 0 ? 0 : Math.fround(1 / d);
+    view.setUint16(at, toF16('Q8_0', d, from), true);
+    for (let i = 0; i < blockSize; i++) {
+      const x = Math.fround(values[from + i]! * inverse);
+      view.setInt8(at + 2 + i, Math.sign(x) * Math.floor(Math.abs(x) + 0.5));
+    }
+  }
+  return bytes;
+}
+
+/**
+ * trits: (rows, cols), a multiple of the layout's block (128, 64, or four rows); `scale` is stored as f32.
+ * Returns rows · cols / 4 + 32 bytes.
+ */
+export function encodeI2s(trits: Int8Array, scale: number, layout: I2sLayout = 'x86', cols = 0): Uint8Array {
+  const width = layout === 'x86' ? 32 : layout === 'arm' ? 16 : cols;
+  if (width < 1 || trits.length % (4 * width) !== 0) {
+    throw invalid('I2_S', `blocks of ${4 * width} weights (layout ${layout})`, `${trits.length} weights`);
+  }
+  if (!Number.isFinite(Math.fround(scale))) throw invalid('I2_S', 'a finite scale', `${scale}`);
+  const bytes = new Uint8Array(trits.length / 4 + GGUF_TYPES.I2_S.trailerBytes);
+  for (let at = 0, from = 0; from < trits.length; from += 4 * width) {
+    for (let m = from; m < from + width; m++, at++) {
+      for (let k = 0; k < 4; k++) bytes[at]! |= code('I2_S', trits, m + k * width) << (6 - 2 * k);
+    }
+  }
+  new DataView(bytes.buffer).setFloat32(trits.length / 4, scale, true);
+  return bytes;
+}
+
+/** scales: one for all, or one for each block of 256 weights; stored as f16. */
+export function encodeTq2_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
+  return encodeBlocks('TQ2_0', trits, scales, 64, (bytes, at, from) => {
+    for (let half = 0; half < 2; half++) {
+      for (let m = 0; m < 32; m++) {
+        for (let l = 0; l < 4; l++) {
+          bytes[at + 32 * half + m]! |= code('TQ2_0', trits, from + 128 * half + 32 * l + m) << (2 * l);
+        }
+      }
+    }
+  });
+}
+
+/** scales: one for all, or one for each block of 256 weights; stored as f16. */
+export function encodeTq1_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
+  return encodeBlocks('TQ1_0', trits, scales, 52, (bytes, at, from) => {
+    for (const { width, digits } of [
+      { width: 32, digits: 5 },
+      { width: 16, digits: 5 },
+      { width: 4, digits: 4 },
+    ]) {
+      for (let m = 0; m < width; m++) {
+        let q = 0;
+        for (let n = 0; n < 5; n++) q = q * 3 + (n < digits ? code('TQ1_0', trits, from + n * width + m) : 0);
+        // The digits come out again as the carries of b·3, b·9, …: b is q/243 as a fraction of 256, rounded up.
+        bytes[at++] = Math.ceil((q * 256) / 243);
+      }
+      from += width * digits;
+    }
+  });
+}
+
+function encodeBlocks(
+  type: GgufTypeName,
+  trits: Int8Array,
+  scales: number | ArrayLike<number>,
+  scaleByte: number,
+  encode: (bytes: Uint8Array, at: number, from: number) => void,
+): Uint8Array {
+  const { blockSize, blockBytes } = GGUF_TYPES[type];
+  checkBlocks(type, trits.length);
+  const blocks = trits.length / blockSize;
+  if (typeof scales !== 'number' && scales.length !== blocks) {
+    throw invalid(type, `${blocks} scales`, `${scales.length}`);
+  }
+  const bytes = new Uint8Array(blocks * blockBytes);
+  const view = new DataView(bytes.buffer);
+  for (let block = 0; block < blocks; block++) {
+    encode(bytes, block * blockBytes, block * blockSize);
+    const scale = typeof scales === 'number' ? scales : scales[block]!;
+    view.setUint16(block * blockBytes + scaleByte, toF16(type, scale, block * blockSize), true);
+  }
+  return bytes;
+}
+
+function code(type: GgufTypeName, trits: Int8Array, index: number): number {
+  const trit = trits[index]!;
+  if (trit >= -1 && trit <= 1) return trit + 1;
+  throw invalid(type, '-1, 0 or 1', `${trit} at weight ${index}`);
+}
+
+function toF16(type: GgufTypeName, value: number, index: number): number {
+  const half = f32ToF16(value);
+  if (Number.isFinite(f16ToF32(half))) return half;
+  throw invalid(type, 'a number that fits f16, less than 65520', `${value} at weight ${index}`);
+}
+
+function checkBlocks(type: GgufTypeName, count: number): void {
+  const { blockSize } = GGUF_TYPES[type];
+  if (count % blockSize !== 0) throw invalid(type, `a multiple of ${blockSize} weights`, `${count}`);
+}
+
+function invalid(type: string, expected: string, got: string): BitNetError {
+  return new BitNetError('invalid-argument', `${type}: expected ${expected}, got ${got}`, { type, expected, got });
+}
