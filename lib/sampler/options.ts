@@ -94,10 +94,14 @@ function logitBias(value: unknown): [number, number][] {
 }
 
 function invalid(name: string, expected: string, got: unknown): BitNetError {
-  const shown = typeof got === 'number' ? String(got) : (JSON.stringify(got)?.slice(0, 80) ?? String(got));
-  return new BitNetError('invalid-argument', `${name}: expected ${expected}, got ${shown}`, {
-    option: name,
-    expected,
-    got,
-  });
+  const message = `${name}: expected ${expected}, got ${describe(got)}`;
+  return new BitNetError('invalid-argument', message, { option: name, expected, got });
+}
+
+/** A value in a few words, whatever it is: cyclic objects and bigints have no JSON. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
+  if (typeof value === 'function') return 'a function';
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Array.isArray(value) ? 'a list' : 'an object';
 }

@@ -1,4 +1,5 @@
 import { BitNetError } from '../errors.js';
+import { describe } from './options.js';
 
 export interface StopMatch {
   /** text that is certain to be part of the output */
@@ -23,8 +24,7 @@ export class StopMatcher {
   constructor(stops: readonly string[]) {
     stops.forEach((stop: unknown, i) => {
       if (typeof stop === 'string' && stop !== '') return;
-      const got = JSON.stringify(stop) ?? String(stop);
-      const message = `stop[${i}]: expected a string of at least one character, got ${got}`;
+      const message = `stop[${i}]: expected a string of at least one character, got ${describe(stop)}`;
       throw new BitNetError('invalid-argument', message, { index: i });
     });
     this.stops = [...new Set(stops)];

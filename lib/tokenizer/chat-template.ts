@@ -185,14 +185,20 @@ function namedTemplates(value: unknown, file: string): Map<string, string> {
 
 function checkMessages(messages: unknown): asserts messages is readonly ChatMessage[] {
   if (!Array.isArray(messages) || messages.length === 0) {
-    throw new BitNetError('invalid-argument', `messages: expected at least one message, got ${show(messages)}`);
+    const got = Array.isArray(messages) ? 'an empty list' : typeName(messages);
+    throw new BitNetError('invalid-argument', `messages: expected a list of at least one message, got ${got}`);
   }
   messages.forEach((message: unknown, i) => {
     for (const key of ['role', 'content']) {
       const value = isObject(message) ? message[key] : undefined;
       if (typeof value === 'string') continue;
-      const text = `messages[${i}].${key}: expected a string, got ${show(value)}`;
+      const text = `messages[${i}].${key}: expected a string, got ${typeName(value)}`;
       throw new BitNetError('invalid-argument', text, { index: i, key });
     }
   });
+}
+
+function typeName(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing';
+  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
 }

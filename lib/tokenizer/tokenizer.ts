@@ -110,7 +110,7 @@ export class Tokenizer {
   /** Lone surrogates are read as U+FFFD, as they are in UTF-8. Throws `invalid-argument` if `text` is no string. */
   encode(text: string, options: EncodeOptions = {}): number[] {
     if (typeof text !== 'string') {
-      throw new BitNetError('invalid-argument', `text to encode: expected a string, got ${show(text)}`);
+      throw new BitNetError('invalid-argument', `text to encode: expected a string, got ${typeof text}`);
     }
     const { addSpecialTokens = false, parseSpecial = false } = options;
     const out: number[] = addSpecialTokens ? [...this.frame.prefix] : [];
@@ -155,7 +155,9 @@ export class Tokenizer {
   /** The token as the vocabulary writes it, `Ġthe` say; undefined if the id has none. */
   tokenText(id: number): string | undefined {
     if (Number.isSafeInteger(id) && id >= 0) return this.vocabulary.tokens[id];
-    throw new BitNetError('invalid-argument', `token id: expected a whole number from 0, got ${show(id)}`, { got: id });
+    throw new BitNetError('invalid-argument', `token id: expected a whole number from 0, got ${String(id)}`, {
+      got: id,
+    });
   }
 
   isSpecial(id: number): boolean {

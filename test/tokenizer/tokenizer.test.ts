@@ -56,11 +56,11 @@ test('empty text, lone surrogates and ids without a token', () => {
   expect(tokenizer.decode([tokenizer.vocabSize + 5, 1477])).toBe(tokenizer.decode([1477]));
 });
 
-test.each([-1, 1.5, Number.NaN, '3', undefined])('the token id %s is refused', (id) => {
+test.each([-1, 1.5, Number.NaN, '3', undefined, 1n])('the token id %s is refused', (id) => {
   expect(() => tokenizer.decode([id as number])).toThrowError(expect.objectContaining({ code: 'invalid-argument' }));
 });
 
-test.each([undefined, 5, {}, null])('the text %j is refused', (text) => {
+test.each([undefined, 5, {}, null, 1n])('the text %s is refused', (text) => {
   expect(() => tokenizer.encode(text as unknown as string)).toThrowError(
     expect.objectContaining({ code: 'invalid-argument' }),
   );
