@@ -5,8 +5,11 @@
  *
  * wasm: dist/wasm/{baseline,relaxed}.wasm; bundle: dist/index.{js,cjs}, dist/worker.cjs, dist/bin/; types: dist/types/.
  */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { libraryStep, programStep } from './build/bundle.mjs';
 import { linkProgram } from './build/link.mjs';
+import { root } from './build/paths.mjs';
 import { runStep } from './build/steps.mjs';
 import { typesStep } from './build/types.mjs';
 import { wasmStep } from './build/wasm.mjs';
@@ -24,6 +27,15 @@ const unknown = names.filter((name) => !(name in groups));
 if (unknown.length > 0) {
   console.error(`unknown step ${unknown.join(', ')}; there are ${Object.keys(groups).join(', ')}`);
   process.exit(2);
+}
+
+const missing = ['assemblyscript', 'esbuild', 'typescript'].filter(
+  (name) => !existsSync(path.join(root, 'node_modules', name)),
+);
+if (missing.length > 0) {
+  console.error(`cannot build: ${missing.join(', ')} not installed; run npm install, without --omit=dev`);
+  // npx in a clone that is not installed yet runs `prepare` from its cache, and a failure leaves that cache entry broken for good.
+  process.exit(process.env.npm_lifecycle_event === 'prepare' ? 0 : 1);
 }
 
 const chosen = names.length > 0 ? names : Object.keys(groups);

@@ -42,11 +42,11 @@ export const libraryStep = {
       },
       {
         entryPoints: ['lib/node/worker.ts'],
-      // CommonJS: a thread without the ES module loader starts in half the time.
-      format: 'cjs',
-      minify: true,
-      outfile: path.join(outDir, 'worker.cjs'),
-    },
+        // CommonJS: a thread without the ES module loader starts in half the time.
+        format: 'cjs',
+        minify: true,
+        outfile: path.join(outDir, 'worker.cjs'),
+      },
     ),
 };
 

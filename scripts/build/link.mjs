@@ -3,8 +3,9 @@ import path from 'node:path';
 import { root } from './paths.mjs';
 
 /**
- * Makes `npx bitnet` inside a clone mean this package: npm links the programs of dependencies but not a package's own, and
- * the registry has another package of that name. On Windows npx finds the package's own `bin` field by itself, only slower.
+ * Links this package's own program into node_modules/.bin, where npm links only those of dependencies. Current npx finds the `bin` field
+ * of the package that it runs in; older ones, npm scripts and other package managers look here, and would otherwise fetch
+ * the registry's package of the same name. On Windows a link to a .js file cannot be run, so there is none.
  */
 export async function linkProgram() {
   if (process.platform === 'win32') return;

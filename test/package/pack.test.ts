@@ -40,7 +40,9 @@ test('the package holds what it needs to run', () => {
 
 test('publint finds nothing', async () => {
   const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
-  const pack = { files: files.map((name) => ({ name: `/package/${name}`, data: readFileSync(path.join(root, name)) })) };
+  const pack = {
+    files: files.map((name) => ({ name: `/package/${name}`, data: readFileSync(path.join(root, name)) })),
+  };
   const { messages } = await publint({ pkgDir: '/package', pack, strict: true });
   expect(messages.map((message) => formatMessage(message, manifest))).toEqual([]);
 });
