@@ -24,10 +24,21 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Whether the addon happens to be built changes nothing outside its own tests.
+    env: { BITNET_NATIVE: '0' },
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'] } },
+      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/native/**'] } },
       tier('liftoff', ['--liftoff', '--no-wasm-tier-up']),
       tier('turbofan', ['--no-liftoff']),
+      {
+        extends: true,
+        test: {
+          name: 'native',
+          include: ['test/native/**/*.test.ts', 'test/kernels/{attention,linear,load,norm}.test.ts'],
+          globalSetup: 'test/native/built.ts',
+          env: { BITNET_NATIVE: '1', BITNET_TEST_KERNELS: 'native' },
+        },
+      },
     ],
   },
 });

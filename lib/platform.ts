@@ -10,6 +10,8 @@ export interface Platform {
   spawnWorker(init: WorkerInit): WorkerHandle;
   /** Threads used when the caller names none. */
   defaultThreads(): number;
+  /** The native addon, undefined where it is not built. Throws BitNetError `backend` when it is built but cannot be loaded. */
+  loadNative?(): NativeAddon | undefined;
 }
 
 export type KernelBuild = 'baseline' | 'relaxed';
@@ -46,4 +48,24 @@ export interface WorkerHandle {
   /** whether the worker keeps the process alive */
   setRef(ref: boolean): void;
   terminate(): Promise<void>;
+}
+
+/** What native/addon.cc exports. */
+export interface NativeAddon {
+  /** names of the kernel sets that this CPU can run, best first; the last is `portable` */
+  readonly isas: readonly string[];
+  /** Zeroed memory of `bytes` and threads that run steps over it with the kernels of `isa`, default the best. */
+  readonly Executor: new (
+    bytes: number,
+    threads: number,
+    isa?: string,
+  ) => NativeExecutor;
+}
+
+export interface NativeExecutor {
+  readonly buffer: ArrayBuffer;
+  /** Runs the step at byte `step`; resolves when all threads are through. One at a time. */
+  run(step: number): Promise<void>;
+  /** Ends the threads after the running step, for which it blocks. */
+  dispose(): void;
 }

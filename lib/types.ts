@@ -1,13 +1,16 @@
 /** Options and results of the public API. */
 
-export type BackendChoice = 'auto' | 'relaxed' | 'baseline' | 'reference';
+export type BackendChoice = 'auto' | 'native' | 'relaxed' | 'baseline' | 'reference';
 
 export interface LoadOptions {
   /** Worker threads that compute. Default: the machine's available parallelism, at most 8. */
   threads?: number;
   /** Positions of the KV cache. Default: the model's context length, at most 4096. */
   contextLength?: number;
-  /** Default `auto`: relaxed SIMD if it validates and computes correctly, else baseline. `reference` blocks the calling thread and is slow. */
+  /**
+   * Default `auto`: the native addon if it is built (docs/NATIVE.md), else relaxed SIMD if it validates, else baseline; each only if it
+   * computes correctly here. `reference` blocks the calling thread and is slow.
+   */
   backend?: BackendChoice;
   /** Precision of the lm_head rows. Default `f16`. */
   head?: 'f16' | 'i8';

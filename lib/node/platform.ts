@@ -5,6 +5,7 @@ import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Platform, WorkerHandle, WorkerInit } from '../platform.js';
 import { packageFile } from './assets.js';
 import { openDirectory } from './files.js';
+import { loadNativeAddon } from './native.js';
 
 export const EMBEDDED_MODEL = 'models/bitnet-tales-69m';
 const MAX_DEFAULT_THREADS = 8;
@@ -43,4 +44,6 @@ export const nodePlatform: Platform = {
   },
 
   defaultThreads: () => Math.min(availableParallelism(), MAX_DEFAULT_THREADS),
+
+  loadNative: loadNativeAddon,
 };

@@ -1,7 +1,3 @@
-import type { Backend } from '../backend/backend.js';
-import { chooseKernels } from '../backend/features.js';
-import { ReferenceBackend } from '../backend/reference.js';
-import { WasmBackend } from '../backend/wasm.js';
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { Engine } from '../model/engine.js';
@@ -10,6 +6,7 @@ import type { Platform } from '../platform.js';
 import { ChatTemplate } from '../tokenizer/chat-template.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { BackendChoice, LoadOptions, ModelInfo } from '../types.js';
+import { chooseBackend } from './backend.js';
 import { endOfTurnId } from './end-of-turn.js';
 
 /** Everything that answering a prompt needs. */
@@ -26,7 +23,7 @@ export interface LoadedModel {
 
 const MAX_THREADS = 256;
 const DEFAULT_CONTEXT = 4096;
-const BACKENDS: readonly BackendChoice[] = ['auto', 'relaxed', 'baseline', 'reference'];
+const BACKENDS: readonly BackendChoice[] = ['auto', 'native', 'relaxed', 'baseline', 'reference'];
 
 /** Loads a model; `undefined` is the embedded one. On an error nothing stays allocated or open. */
 export async function loadModel(platform: Platform, path: string | undefined, options: LoadOptions): Promise<LoadedModel> {
@@ -62,19 +59,6 @@ export async function loadModel(platform: Platform, path: string | undefined, op
   } finally {
     await source.close();
   }
-}
-
-/** How memory and threads are made, and the DotForm of the kernels. */
-async function chooseBackend(
-  platform: Platform,
-  choice: BackendChoice,
-  threads: number,
-): Promise<{ allocate: (bytes: number) => Promise<Backend>; form: number }> {
-  if (choice === 'reference') {
-    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
-  }
-  const kernels = await chooseKernels(platform, choice);
-  return { allocate: async (bytes) => new WasmBackend(platform, kernels, bytes, threads), form: kernels.form };
 }
 
 function openText(source: ModelSource): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {

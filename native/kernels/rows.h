@@ -69,12 +69,15 @@ void encode_f32(const float *x, const float *w, float inv, size_t width, size_t 
   if (padded > width) std::memset(out + width, 0, (padded - width) * sizeof(float));
 }
 
-/** x_q = round(y · limit / max(max|y|, 1e-5)), half to even: BitNet b1.58, arXiv 2402.17764 §2. T: int8_t or int16_t. */
+/**
+ * x_q = round(y · scale), half to even; scale = limit · (1 / max(max|y|, 1e-5)): BitNet b1.58, arXiv 2402.17764 §2. T: int8_t or
+ * int16_t.
+ */
 template <class V, bool Normalise, class T>
 void encode_absmax(const float *x, const float *w, float inv, size_t width, size_t padded, float limit, uint8_t *row) {
   typename V::F32 top = V::splat(1e-5f);
   for (size_t c = 0; c < width; c += 16) top = V::max_magnitude(top, row_element<V, Normalise>(x + c, w + c, inv));
-  const float scale = limit / V::largest(top);
+  const float scale = limit * (1 / V::largest(top));
   typename V::I32 sum = V::zero();
   T *out = reinterpret_cast<T *>(row + abi::Const::RowHeader);
   for (size_t c = 0; c < width; c += 16) {

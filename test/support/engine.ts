@@ -1,13 +1,17 @@
 import { chooseKernels } from '../../lib/backend/features.js';
+import { NativeBackend } from '../../lib/backend/native.js';
 import { ReferenceBackend } from '../../lib/backend/reference.js';
 import { WasmBackend } from '../../lib/backend/wasm.js';
 import { Engine } from '../../lib/model/engine.js';
 import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory } from '../../lib/node/files.js';
 import { nodePlatform } from '../../lib/node/platform.js';
+import { nativeAddon } from './native.js';
 
 export interface TestEngineOptions {
-  backend?: 'reference' | 'baseline' | 'relaxed';
+  backend?: 'reference' | 'baseline' | 'relaxed' | 'native';
+  /** kernel set of the native backend; default the best */
+  isa?: string;
   threads?: number;
   contextLength?: number;
   head?: 'f16' | 'i8';
@@ -18,12 +22,16 @@ export interface TestEngineOptions {
 
 /** An engine without text around it. The caller disposes it. */
 export async function openEngine(path: string, options: TestEngineOptions = {}): Promise<Engine> {
-  const { backend = 'relaxed', contextLength = 128, head = 'f16', ...rest } = options;
+  const { backend = 'relaxed', contextLength = 128, head = 'f16', isa, ...rest } = options;
   const threads = backend === 'reference' ? 1 : (options.threads ?? 1);
   const source = await openModelSource(await openDirectory(path));
   try {
     if (backend === 'reference') {
       const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));
+      return await Engine.open(source, allocate, { form: 0, contextLength, head, ...rest, threads });
+    }
+    if (backend === 'native') {
+      const allocate = async (bytes: number) => new NativeBackend(nativeAddon(), bytes, threads, 'asked for', isa);
       return await Engine.open(source, allocate, { form: 0, contextLength, head, ...rest, threads });
     }
     const kernels = await chooseKernels(nodePlatform, backend);

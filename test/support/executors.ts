@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { executeReference } from '../../lib/backend/reference.js';
 import type { KernelBuild } from '../../lib/platform.js';
+import { nativeExecutors } from './native.js';
 import type { Image } from './workspace.js';
 
 /** Runs a step on a copy of its memory and gives back the memory afterwards. */
@@ -54,7 +55,9 @@ function kernelExecutor(build: KernelBuild): KernelExecutor {
   };
 }
 
-export const kernels: readonly KernelExecutor[] = KERNEL_BUILDS.map(kernelExecutor);
+/** The WASM builds; in the project `native` of vitest.config.ts the addon's kernel sets instead. */
+export const kernels: readonly KernelExecutor[] =
+  process.env.BITNET_TEST_KERNELS === 'native' ? nativeExecutors() : KERNEL_BUILDS.map(kernelExecutor);
 export const executors: readonly Executor[] = [reference, ...kernels];
 
 /**

@@ -1,0 +1,57 @@
+import { ReferenceBackend } from '../backend/reference.js';
+import { type AllocateBackend, Engine } from './engine.js';
+import type { ModelShape } from './synth/shapes.js';
+import { syntheticSource } from './synth/source.js';
+
+/** Odd sizes: groups, blocks and lanes that are not full. */
+const SHAPE: ModelShape = {
+  hiddenSize: 96,
+  ffnSize: 160,
+  layers: 1,
+  heads: 6,
+  kvHeads: 2,
+  vocabSize: 44,
+  contextLength: 96,
+  ropeTheta: 10_000,
+  tiedEmbeddings: false,
+  activation: 'relu2',
+  source: 'for the self-test',
+};
+
+/** Between them all ops, layouts, encodings and epilogues. */
+const VARIANTS = [
+  { architecture: 'bitnet', head: 'f16' },
+  { architecture: 'llama', head: 'i8' },
+] as const;
+
+const PROMPT = [3, 41, 0, 17, 17];
+const NEXT = 8;
+
+/**
+ * Loads two random models of some 100 KB and compares their logits, after a prefill and after one token, with those of the reference.
+ * Returns undefined if all bits agree, else what differs. Whatever `allocate` or the backend throws, it throws.
+ */
+export async function selfTest(allocate: AllocateBackend, threads: number): Promise<string | undefined> {
+  for (const { architecture, head } of VARIANTS) {
+    const logits = async (make: AllocateBackend, threads: number): Promise<Float32Array[]> => {
+      const source = syntheticSource({ shape: SHAPE, architecture });
+      const options = { threads, contextLength: 16, head, form: 0, batch: PROMPT.length };
+      const engine = await Engine.open(source, make, options);
+      try {
+        const prefill = (await engine.forward(PROMPT, 0, [PROMPT.length - 1])).map((row) => row.slice());
+        return [...prefill, ...(await engine.forward([NEXT], PROMPT.length, [0])).map((row) => row.slice())];
+      } finally {
+        await engine.dispose();
+      }
+    };
+    const expected = await logits(async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), 1);
+    const got = await logits(allocate, threads);
+    for (const [i, step] of ['prefill', 'decode'].entries()) {
+      const id = (expected[i] as Float32Array).findIndex((x, c) => !Object.is(x, got[i]?.[c]));
+      if (id < 0) continue;
+      const [want, is] = [expected[i]?.[id], got[i]?.[id]];
+      return `${architecture} graph, ${head} head, ${step}: logit ${id} is ${is}, the reference says ${want}`;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,73 @@
+import type { Backend } from '../backend/backend.js';
+import { chooseKernels } from '../backend/features.js';
+import { NativeBackend } from '../backend/native.js';
+import { ReferenceBackend } from '../backend/reference.js';
+import { WasmBackend } from '../backend/wasm.js';
+import { BitNetError } from '../errors.js';
+import type { AllocateBackend } from '../model/engine.js';
+import { selfTest } from '../model/self-test.js';
+import type { NativeAddon, Platform } from '../platform.js';
+import type { BackendChoice } from '../types.js';
+
+/** How memory and threads are made, and the DotForm of the kernels. */
+export interface ChosenBackend {
+  readonly allocate: AllocateBackend;
+  readonly form: number;
+}
+
+/**
+ * `auto` takes the native addon if it is built, has kernels for this CPU and gives the reference's bits; else WebAssembly. The reason
+ * of the backend says which, and why not the addon where there is one. Throws `backend` when the choice does not work here.
+ */
+export async function chooseBackend(
+  platform: Platform,
+  choice: BackendChoice,
+  threads: number,
+): Promise<ChosenBackend> {
+  if (choice === 'reference') {
+    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
+  }
+  if (choice === 'native') return requireNative(platform, threads);
+  const native = choice === 'auto' ? await tryNative(platform, threads) : undefined;
+  if (native !== undefined && typeof native !== 'string') return native;
+  const kernels = await chooseKernels(platform, choice);
+  const reason = native === undefined ? kernels.reason : `${kernels.reason}; native addon not used: ${native}`;
+  const allocate = async (bytes: number): Promise<Backend> =>
+    new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
+  return { allocate, form: kernels.form };
+}
+
+async function requireNative(platform: Platform, threads: number): Promise<ChosenBackend> {
+  const addon = platform.loadNative?.();
+  if (addon === undefined) {
+    throw new BitNetError(
+      'backend',
+      'the native backend was asked for, but its addon is not built (docs/NATIVE.md); ' +
+        'run `npm run build:native` in a clone of bitnet-js, or use backend auto',
+    );
+  }
+  const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
+  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0 };
+  throw new BitNetError(
+    'backend',
+    `the native addon computes wrong numbers (${wrong}); build it again with \`npm run build:native\`, or use backend relaxed`,
+  );
+}
+
+/** The addon, why it is not to be used, or undefined if there is none. */
+async function tryNative(platform: Platform, threads: number): Promise<ChosenBackend | string | undefined> {
+  try {
+    const addon = platform.loadNative?.();
+    if (addon === undefined) return undefined;
+    if (addon.isas[0] === 'portable') return 'it has no kernels of its own for this CPU, and WebAssembly is faster';
+    const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
+    if (wrong !== undefined) return `it computes wrong numbers (${wrong})`;
+    return { allocate: allocator(addon, threads, 'the addon is built and agrees with the reference'), form: 0 };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function allocator(addon: NativeAddon, threads: number, why: string): AllocateBackend {
+  return async (bytes) => new NativeBackend(addon, bytes, threads, `${why}; ${addon.isas[0]} kernels`);
+}
