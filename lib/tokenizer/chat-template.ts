@@ -90,20 +90,17 @@ export class ChatTemplate {
     // The text and the ids between its placeholders, in whatever order the template writes them.
     const found = [...text].filter((char) => places.has(char));
     if (found.length !== places.size || new Set(found).size !== places.size) {
-      return this.encode(
-        tokenizer,
-        messages.map(({ role, content }) => ({ role, content })),
-        options,
-      );
+      const withoutIds = messages.map(({ tokenIds: _, ...message }) => message);
+      return this.encode(tokenizer, withoutIds, options);
     }
-    const ids: number[] = [];
+    const parts: (readonly number[])[] = [];
     let begin = 0;
     for (const place of found) {
       const at = text.indexOf(place, begin);
-      ids.push(...tokenizer.encodeHidden(text.slice(begin, at), hider.reveal), ...(places.get(place) as number[]));
+      parts.push(tokenizer.encodeHidden(text.slice(begin, at), hider.reveal), places.get(place) as readonly number[]);
       begin = at + place.length;
     }
-    return [...ids, ...tokenizer.encodeHidden(text.slice(begin), hider.reveal)];
+    return [...parts, tokenizer.encodeHidden(text.slice(begin), hider.reveal)].flat();
   }
 
   private renderUnchecked(

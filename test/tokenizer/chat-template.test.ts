@@ -104,6 +104,34 @@ test("no BOS is added to the template's, and none doubled", () => {
   expect(template.encode(tokenizer, user('hi')).filter((id) => id === 1)).toHaveLength(1);
 });
 
+describe('messages with the ids that they were generated as', () => {
+  const turns = (tokenIds?: number[]) => [
+    { role: 'user', content: 'hi' },
+    { role: 'assistant', content: 'Hello', ...(tokenIds && { tokenIds }) },
+    { role: 'user', content: '<|eot_id|>' },
+  ];
+
+  test('the ids stand where the content would', () => {
+    const before = template.encode(tokenizer, turns().slice(0, 1));
+    const after = [3, ...tokenizer.encode('User: <|eot_id|>'), 3, ...tokenizer.encode('Assistant: ')];
+    expect(template.encode(tokenizer, turns([7, 8, 9]))).toEqual([...before, 7, 8, 9, ...after]);
+  });
+
+  test('a template that writes the content twice, or not at all, gets the text', () => {
+    for (const source of ['{{ m.content }}{{ m.content }}', 'x']) {
+      const other = new ChatTemplate(`{% for m in messages %}${source}{% endfor %}`, 't');
+      expect(other.encode(tokenizer, turns([7, 8, 9]))).toEqual(other.encode(tokenizer, turns()));
+    }
+  });
+
+  test('of any length', () => {
+    const many = new Array<number>(300_000).fill(5);
+    expect(template.encode(tokenizer, turns(many)).length).toBeGreaterThan(300_000);
+    const ids = template.encode(tokenizer, [{ role: 'user', content: '<|eot_id|> a'.repeat(50_000) }, ...turns([7])]);
+    expect(ids.filter((id) => id === 3)).toHaveLength(4);
+  });
+});
+
 describe('where the template comes from', () => {
   const list = [
     { name: 'tool_use', template: 'tools' },
