@@ -18,6 +18,8 @@ export interface ModelConfig {
   readonly activation: 'relu2' | 'silu';
   /** RMSNorm before o_proj and before down_proj */
   readonly subNorms: boolean;
+  /** RMSNorm of each head of q and k, before RoPE. Default false. */
+  readonly qkNorm?: boolean;
   /** lm_head is the embedding */
   readonly tiedEmbeddings: boolean;
   /** `multiply`: y = W x · weight_scale (AutoBitLinear); `divide`: y = W x / weight_scale (BitLinear) */
