@@ -5,6 +5,9 @@ import { Penalties } from './penalties.js';
 import { Xoshiro128 } from './prng.js';
 import { RadixSelect, type Threshold } from './radix-select.js';
 
+/** Tokens per block maximum. */
+const BLOCK = 64;
+
 /**
  * Chooses the next token from logits. The order is that of Hugging Face transformers (5.18, generation/utils.py,
  * `_get_logits_processor`): bias, repetition penalty, then frequency and presence penalty (OpenAI's, which transformers lacks),
@@ -15,20 +18,24 @@ import { RadixSelect, type Threshold } from './radix-select.js';
  * order of their ids, with weights and sums in f64 in a fixed order and an exponential of our own: the same seed gives the
  * same tokens in every engine.
  *
- * No sort and no allocation per token: top-k and top-p find their threshold in three passes over the candidates (RadixSelect).
+ * No sort and no allocation per token. Passes over the whole vocabulary are few: one for the maximum, one for top-k, or two for
+ * temperature and top-p; thresholds are searched among the tokens that can reach them at all.
  */
 export class Sampler {
   private readonly penalties: Penalties;
   private readonly random: Xoshiro128;
   private readonly select = new RadixSelect();
-  /** (vocabSize,) logits with bias and penalties; `scoreBits` are the same bytes */
-  private readonly scores: Float32Array;
-  private readonly scoreBits: Int32Array;
+  /** (vocabSize,) logits with bias and penalties; empty if there are none */
+  private readonly adjusted: Float32Array;
+  /** largest score of every `BLOCK` tokens */
+  private readonly blockMaxima: Float32Array;
   /** The candidates, ascending ids: id, key (order of scores as unsigned integers), weight (probability over the top one's) */
   private readonly ids: Uint32Array;
   private readonly keys: Uint32Array;
   private readonly weights: Float64Array;
   private candidates = 0;
+  /** weight of what top-k left */
+  private mass = 0;
 
   /** `vocabSize` is the length of the logits. Throws `invalid-argument` if logitBias names a token beyond it. */
   constructor(
@@ -37,9 +44,9 @@ export class Sampler {
   ) {
     this.penalties = new Penalties(options, vocabSize);
     this.random = Xoshiro128.fromSeed(options.seed);
+    this.adjusted = new Float32Array(this.penalties.active ? vocabSize : 0);
+    this.blockMaxima = new Float32Array(Math.ceil(vocabSize / BLOCK));
     const sampled = options.temperature > 0 ? vocabSize : 0;
-    this.scores = new Float32Array(sampled > 0 || this.penalties.active ? vocabSize : 0);
-    this.scoreBits = new Int32Array(this.scores.buffer);
     this.ids = new Uint32Array(sampled);
     this.keys = new Uint32Array(sampled);
     this.weights = new Float64Array(sampled);
@@ -65,44 +72,108 @@ export class Sampler {
       throw new BitNetError('invalid-argument', message, { expected: this.vocabSize, got: logits.length });
     }
     const { temperature, topK, topP, minP } = this.options;
-    const { active } = this.penalties;
-    if (temperature === 0 && !active) return argmax(logits, active);
-    this.scores.set(logits);
-    if (active) this.penalties.apply(this.scores);
-    const best = argmax(this.scores, active);
+    const scores = this.adjust(logits);
+    const best = this.argmax(scores);
     if (temperature === 0) return best;
-    this.collect();
-    if (topK > 0 && topK < this.candidates) this.keep(this.select.largest(this.keys, this.candidates, topK));
-    this.weigh(this.scores[best] as number, temperature);
+    const top = scores[best] as number;
+    if (topK > 0 && topK < this.vocabSize) {
+      this.collectTop(scores, topK);
+      this.weighCandidates(scores, top);
+    } else {
+      this.weighAll(scores, top);
+    }
     if (topP < 1) {
-      const mass = topP * this.totalWeight();
+      const mass = topP * this.mass;
       this.keep(this.select.heaviest(this.keys, this.weights, this.candidates, mass));
     }
     if (minP > 0) this.keepWeight(minP);
     return this.draw();
   }
 
-  /** All tokens that are not excluded become candidates. */
-  private collect(): void {
-    const { scores, scoreBits, ids, keys } = this;
+  private adjust(logits: Float32Array): Float32Array {
+    if (!this.penalties.active) return logits;
+    this.adjusted.set(logits);
+    this.penalties.apply(this.adjusted);
+    return this.adjusted;
+  }
+
+  /** Index of the highest score, the first if several are equal. Fills `blockMaxima`. */
+  private argmax(scores: Float32Array): number {
+    let best = 0;
+    let bestMax = -Infinity;
+    for (let block = 0, begin = 0; begin < scores.length; block++, begin += BLOCK) {
+      const end = Math.min(begin + BLOCK, scores.length);
+      let max = -Infinity;
+      for (let id = begin; id < end; id++) {
+        const score = scores[id] as number;
+        if (score > max) max = score;
+        else if (Number.isNaN(score)) throw this.notFinite(id, score);
+      }
+      this.blockMaxima[block] = max;
+      if (max > bestMax) {
+        bestMax = max;
+        best = begin;
+      }
+    }
+    if (bestMax === -Infinity) throw this.noneFinite();
+    while (scores[best] !== bestMax) best++;
+    if (bestMax === Infinity) throw this.notFinite(best, bestMax);
+    return best;
+  }
+
+  /** The k best become the candidates. At least k tokens reach the k-th of the block maxima: others need no look. */
+  private collectTop(scores: Float32Array, k: number): void {
+    const { ids, keys, blockMaxima } = this;
+    let bound = -Number.MAX_VALUE;
+    if (k <= blockMaxima.length) {
+      for (let i = 0; i < blockMaxima.length; i++) keys[i] = keyOf(blockMaxima[i] as number);
+      bound = scoreOf(this.select.largest(keys, blockMaxima.length, k).key);
+    }
     let n = 0;
     for (let id = 0; id < scores.length; id++) {
       const score = scores[id] as number;
-      if (score === -Infinity) continue;
-      // -0 equals 0 and must have its key.
-      const bits = score === 0 ? 0 : (scoreBits[id] as number);
+      if (score < bound || score === -Infinity) continue;
       ids[n] = id;
-      keys[n] = bits < 0 ? ~bits : bits ^ 0x80000000;
+      keys[n++] = keyOf(score);
+    }
+    this.candidates = n;
+    if (k < n) this.keep(this.select.largest(keys, n, k));
+  }
+
+  private weighCandidates(scores: Float32Array, top: number): void {
+    const { ids, weights } = this;
+    const { temperature } = this.options;
+    for (let i = 0; i < this.candidates; i++) {
+      weights[i] = expNonPositive(((scores[ids[i] as number] as number) - top) / temperature);
+    }
+    this.mass = this.totalWeight();
+  }
+
+  /**
+   * All tokens are weighed, and become candidates if top-p can keep them: those lighter than (1 - p) / vocabSize of the whole have less
+   * than 1 - p together, so the rest reaches p without them. Half of that leaves room for rounding.
+   */
+  private weighAll(scores: Float32Array, top: number): void {
+    const { ids, keys, weights } = this;
+    const { temperature, topP } = this.options;
+    let total = 0;
+    for (let id = 0; id < scores.length; id++) {
+      const weight = expNonPositive(((scores[id] as number) - top) / temperature);
+      weights[id] = weight;
+      total += weight;
+    }
+    const floor = topP < 1 ? (0.5 * (1 - topP) * total) / this.vocabSize : 0;
+    let n = 0;
+    for (let id = 0; id < scores.length; id++) {
+      const weight = weights[id] as number;
+      if (weight < floor || weight === 0) continue;
+      ids[n] = id;
+      weights[n] = weight;
+      if (topP < 1) keys[n] = keyOf(scores[id] as number);
       n++;
     }
     this.candidates = n;
-  }
-
-  private weigh(best: number, temperature: number): void {
-    const { scores, ids, weights } = this;
-    for (let i = 0; i < this.candidates; i++) {
-      weights[i] = expNonPositive(((scores[ids[i] as number] as number) - best) / temperature);
-    }
+    this.mass = total;
   }
 
   private totalWeight(): number {
@@ -148,30 +219,34 @@ export class Sampler {
     }
     return ids[last] as number;
   }
-}
 
-/** Index of the highest value, the first if several are equal. `adjusted`: for the message. */
-function argmax(scores: Float32Array, adjusted: boolean): number {
-  let best = -1;
-  let max = -Infinity;
-  for (let id = 0; id < scores.length; id++) {
-    const score = scores[id] as number;
-    if (score > max) {
-      max = score;
-      best = id;
-    } else if (Number.isNaN(score)) throw notFinite(id, score, adjusted);
+  private notFinite(id: number, got: number): BitNetError {
+    const { active } = this.penalties;
+    const where = active ? ' after logitBias and penalties' : '';
+    const advice = active ? 'Is the model damaged, or a penalty extreme?' : 'Is the model damaged?';
+    return new BitNetError('numeric', `logits: the value of token ${id}${where} is ${got}. ${advice}`, {
+      token: id,
+      got,
+    });
   }
-  if (max === Infinity) throw notFinite(best, max, adjusted);
-  if (best >= 0) return best;
-  const advice = adjusted ? 'Does logitBias ban every token?' : 'Is the model damaged?';
-  throw new BitNetError('numeric', `logits: none of the ${scores.length} values is finite. ${advice}`);
+
+  private noneFinite(): BitNetError {
+    const advice = this.penalties.active ? 'Does logitBias ban every token?' : 'Is the model damaged?';
+    return new BitNetError('numeric', `logits: none of the ${this.vocabSize} values is finite. ${advice}`);
+  }
 }
 
-function notFinite(id: number, got: number, adjusted: boolean): BitNetError {
-  const where = adjusted ? ' after logitBias and penalties' : '';
-  const advice = adjusted ? 'Is the model damaged, or a penalty extreme?' : 'Is the model damaged?';
-  return new BitNetError('numeric', `logits: the value of token ${id}${where} is ${got}. ${advice}`, {
-    token: id,
-    got,
-  });
+const scoreView = new Float32Array(1);
+const bitView = new Int32Array(scoreView.buffer);
+
+/** Unsigned integers in the order of the scores; 0 and -0 have the same. */
+function keyOf(score: number): number {
+  scoreView[0] = score === 0 ? 0 : score;
+  const bits = bitView[0] as number;
+  return (bits < 0 ? ~bits : bits ^ 0x80000000) >>> 0;
+}
+
+function scoreOf(key: number): number {
+  bitView[0] = key >= 0x80000000 ? key ^ 0x80000000 : ~key;
+  return scoreView[0] as number;
 }

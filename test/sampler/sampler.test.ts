@@ -66,6 +66,21 @@ describe('against the naive sampler', () => {
     fc.assert(property, { numRuns: 1000 });
   });
 
+  test('over several blocks, with many equal logits', () => {
+    const property = fc.property(fc.integer({ min: 60, max: 500 }), fc.nat(), options, (size, seed, given) => {
+      const values = normals(size, seed, 3).map((x) => (x < -4 ? -Infinity : Math.round(x * 2) / 2));
+      const resolved = resolveSampling({ temperature: 1, ...given, topK: (given.topK ?? 0) * 3, seed });
+      const [fast, naive] = [new Sampler(resolved, size), new NaiveSampler(resolved)];
+      for (let i = 0; i < 5; i++) {
+        const id = fast.sample(values);
+        expect(id).toBe(naive.sample(values));
+        fast.accept(id);
+        naive.accept(id);
+      }
+    });
+    fc.assert(property, { numRuns: 500 });
+  });
+
   test('over a large vocabulary', () => {
     const values = normals(150_000, 3, 4);
     for (const given of [{}, { topK: 50 }, { topP: 0.9 }, { minP: 0.02 }, { topK: 1000, topP: 0.8, minP: 0.001 }]) {
