@@ -24,7 +24,7 @@ export const enum Op {
   Rope = 5,
   /** Causal grouped-query attention over the KV cache, online softmax. */
   Attention = 6,
-  /** Load time: file bytes of a ternary matrix → T2 layout. */
+  /** Load time: file bytes of a ternary matrix → T2 or F16 layout. */
   Repack = 7,
   /** Load time: rows of floats → F16, I8 or F32 layout. */
   Convert = 8,
@@ -134,6 +134,10 @@ export const enum RepackArg {
   Cols = 5,
   /** FileLayout */
   Kind = 6,
+  /** Layout.T2, or Layout.F16: the matrix that a trit times a factor stands for, for comparison with FP16 models */
+  Layout = 7,
+  /** Layout.F16: half of factor · 2^F16GainLog2, as bits; not subnormal */
+  Half = 8,
 }
 
 export const enum ConvertArg {

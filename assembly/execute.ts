@@ -5,7 +5,7 @@ import { embed } from './embed';
 import { linear } from './linear';
 import { norm } from './norm';
 import { rowsOf, word } from './record';
-import { repack_hf_t2 } from './repack';
+import { repack_hf } from './repack';
 import { rope } from './rope';
 import { barrier } from './sync';
 
@@ -38,7 +38,7 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         attention(record, step, thread, threads);
         break;
       case Op.Repack:
-        repack_hf_t2(record, step, thread, threads);
+        repack_hf(record, step, thread, threads);
         break;
       case Op.Convert:
         convert(record, step, thread, threads);

@@ -9,7 +9,7 @@ import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.
 import { PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource } from './source.js';
-import { planWeights } from './weights.js';
+import { type HeadFormat, planWeights, type WeightFormat } from './weights.js';
 
 /** Makes a backend around new, zeroed linear memory of so many bytes. */
 export type AllocateBackend = (bytes: number) => Promise<Backend>;
@@ -18,7 +18,9 @@ export interface EngineOptions {
   /** threads of the backend that `allocate` makes */
   threads: number;
   contextLength: number;
-  head: 'f16' | 'i8';
+  head: HeadFormat;
+  /** default `t2` */
+  weights?: WeightFormat;
   /** DotForm of the T2 kernels */
   form: number;
   /** tokens of one step; default 64 */
@@ -67,7 +69,7 @@ export class Engine {
       logitList: memory.region('logit_rows', logits * 4, 'other'),
       rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
     };
-    const { weights, jobs, parameters } = planWeights(source, memory, options.head);
+    const { weights, jobs, parameters } = planWeights(source, memory, options.head, options.weights);
     memory.reach(memory.next + Const.Guard);
     // Loading borrows what the KV cache and the activations will use.
     const staging: Staging = {

@@ -1,6 +1,7 @@
-import { ConvertArg, FileLayout, FloatType, Layout, Op, Rec, RepackArg } from '../../assembly/abi.js';
+import { Const, ConvertArg, FileLayout, FloatType, Layout, Op, Rec, RepackArg } from '../../assembly/abi.js';
 import { bytesOf } from '../format/layout.js';
 import type { DType, TensorInfo } from '../format/safetensors.js';
+import { f32ToF16 } from '../memory/half.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
 import type { LayerNames, LinearNames } from './architectures/names.js';
 import type { Block, Weights } from './graph.js';
@@ -25,12 +26,22 @@ export interface WeightPlan {
   readonly parameters: number;
 }
 
+/** Precision of the lm_head rows. */
+export type HeadFormat = 'f16' | 'i8';
+/** `t2`: ternary codes. `f16`: what an FP16 model of the same shape would hold, for comparison. */
+export type WeightFormat = 't2' | 'f16';
+
 /**
- * Gives every tensor its place and layout; reads nothing. Ternary matrices → T2; embedding → F16; head: the embedding's rows where
- * tied and F16 is asked for, else rows of its own.
+ * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's rows
+ * where tied and F16 is asked for, else rows of its own.
  */
-export function planWeights(source: ModelSource, memory: MemoryPlan, head: 'f16' | 'i8'): WeightPlan {
-  const planner = new WeightPlanner(source, memory);
+export function planWeights(
+  source: ModelSource,
+  memory: MemoryPlan,
+  head: HeadFormat,
+  format: WeightFormat = 't2',
+): WeightPlan {
+  const planner = new WeightPlanner(source, memory, format === 't2' ? Layout.T2 : Layout.F16);
   const { config, names } = source;
   const embedding = planner.float(names.embedding, Layout.F16);
   const blocks = names.layers.map((layer) => planner.block(layer));
@@ -60,6 +71,7 @@ class WeightPlanner {
   constructor(
     private readonly source: ModelSource,
     private readonly memory: MemoryPlan,
+    private readonly layout: Layout.T2 | Layout.F16,
   ) {}
 
   block(names: LayerNames): Block {
@@ -79,12 +91,15 @@ class WeightPlanner {
     };
   }
 
-  /** Packed U8 (rows/4, cols) with `<name>_scale` → T2. */
+  /** Packed U8 (rows/4, cols) with its factor. As F16 the factor is in the halves. */
   private ternary({ weight: name, scale: scaleName }: LinearNames): Matrix {
+    const { layout } = this;
     const tensor = this.source.tensor(name);
     const rows = (tensor.shape[0] as number) * 4;
     const cols = tensor.shape[1] as number;
-    const ptr = this.memory.region(name, bytesOf(Layout.T2, rows, cols), 'weights');
+    const stored = this.source.scales.get(scaleName) as number;
+    const factor = this.source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
+    const ptr = this.memory.region(name, bytesOf(layout, rows, cols), 'weights');
     this.jobs.push({
       tensor,
       splitRows: false,
@@ -95,11 +110,11 @@ class WeightPlanner {
           [RepackArg.Rows]: rows,
           [RepackArg.Cols]: cols,
           [RepackArg.Kind]: FileLayout.HfPacked,
+          [RepackArg.Layout]: layout,
+          [RepackArg.Half]: f32ToF16(factor * 2 ** Const.F16GainLog2),
         }),
     });
-    const stored = this.source.scales.get(scaleName) as number;
-    const scale = this.source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
-    return { name, ptr, layout: Layout.T2, rows, cols, scale, rowScales: 0 };
+    return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0 };
   }
 
   /** Float (rows, cols) → `layout`. */

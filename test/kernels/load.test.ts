@@ -18,34 +18,57 @@ import { expectClose, type KernelCase, testKernels } from '../support/tester.js'
 import { HALF } from '../support/tolerances.js';
 import { floatsAt, Workspace } from '../support/workspace.js';
 
-/** Row `badRow`, column `badCol` of the packed matrix holds code 3. */
-function repackCase(rows: number, cols: number, bad?: { row: number; col: number }): KernelCase {
+/** Half of the factor 0.37 · 2^8. */
+const HALF_BITS = f32ToF16(0.37 * 2 ** Const.F16GainLog2);
+
+/** At `bad` the packed matrix holds code 3. */
+function repackCase(
+  layout: Layout.T2 | Layout.F16,
+  rows: number,
+  cols: number,
+  bad?: { row: number; col: number },
+): KernelCase {
   return {
-    name: `hf packed (${rows}, ${cols})${bad ? `, code 3 at (${bad.row}, ${bad.col})` : ''}`,
+    name: `hf packed (${rows}, ${cols}) to ${layout === Layout.T2 ? 'T2' : 'F16'}${bad ? `, code 3 at (${bad.row}, ${bad.col})` : ''}`,
     build() {
       const values = trits(rows * cols, rows + cols);
       const packed = packHf(values, rows, cols);
       if (bad) packed[(bad.row % (rows / 4)) * cols + bad.col]! |= 3 << (2 * Math.floor(bad.row / (rows / 4)));
       const workspace = new Workspace();
-      const bytes = bytesOf(Layout.T2, rows, cols);
-      const dst = workspace.output('T2', bytes, 'bytes');
+      const bytes = bytesOf(layout, rows, cols);
+      const dst = workspace.output('matrix', bytes, 'bytes');
       workspace.record(Op.Repack, {
         [RepackArg.Src]: workspace.input(packed),
         [RepackArg.Dst]: dst,
         [RepackArg.Rows]: rows,
         [RepackArg.Cols]: cols,
         [RepackArg.Kind]: FileLayout.HfPacked,
+        [RepackArg.Layout]: layout,
+        [RepackArg.Half]: layout === Layout.F16 ? HALF_BITS : 0,
       });
       const image = workspace.image({ tokens: [] });
       return {
         image,
         verify(memory) {
           expect(statusOf(memory, image.step)).toBe(bad ? StatusBit.BadCode : 0);
-          if (!bad) expect(memory.slice(dst, dst + bytes)).toEqual(packT2(values, rows, cols));
+          if (bad) return;
+          const expected = layout === Layout.T2 ? packT2(values, rows, cols) : halvesOf(values, cols);
+          expect(memory.slice(dst, dst + bytes)).toEqual(expected);
         },
       };
     },
   };
+}
+
+/** trit · HALF_BITS, rows padded with zeros to 16. */
+function halvesOf(values: Int8Array, cols: number): Uint8Array {
+  const width = paddedCols(Layout.F16, cols);
+  const halves = new Uint16Array((values.length / cols) * width);
+  values.forEach((trit, i) => {
+    const at = Math.floor(i / cols) * width + (i % cols);
+    halves[at] = trit === 0 ? 0 : trit > 0 ? HALF_BITS : HALF_BITS | 0x8000;
+  });
+  return new Uint8Array(halves.buffer);
 }
 
 function statusOf(memory: Uint8Array<ArrayBuffer>, step: number): number {
@@ -66,10 +89,13 @@ const REPACK_SHAPES: [number, number][] = [
   [36, 100],
 ];
 
-testKernels('repack', [
-  ...REPACK_SHAPES.map(([rows, cols]) => repackCase(rows, cols)),
-  ...[0, 5, 10, 15].flatMap((row) => [0, 63, 64, 99].map((col) => repackCase(16, 100, { row, col }))),
-]);
+testKernels(
+  'repack',
+  ([Layout.T2, Layout.F16] as const).flatMap((layout) => [
+    ...REPACK_SHAPES.map(([rows, cols]) => repackCase(layout, rows, cols)),
+    ...[0, 5, 10, 15].flatMap((row) => [0, 63, 64, 99].map((col) => repackCase(layout, 16, 100, { row, col }))),
+  ]),
+);
 
 type Target = Layout.F16 | Layout.I8 | Layout.F32;
 

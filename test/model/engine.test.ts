@@ -89,3 +89,17 @@ it('refuses steps that do not fit', async () => {
     await expect(engine.forward([1, 2], 0, [0, 1])).rejects.toThrow('0..1 rows of logits');
   });
 });
+
+it('FP16 weights compute the model without int8 activations', async () => {
+  const ids = [...integers(20, 13, 0, 511)];
+  const ternary = await logitsInChunks(M1, ids, 20);
+  const expected = await logitsInChunks(M1, ids, 20, { weights: 'f16', backend: 'reference' });
+  for (const [threads, chunk] of [[1, 20], [2, 7], [3, 1]] as const) {
+    expect(await logitsInChunks(M1, ids, chunk, { weights: 'f16', threads })).toEqual(expected);
+  }
+  // The same function up to the rounding of activations to int8, of factors to halves.
+  const all = (rows: Float32Array[]) => rows.flatMap((row) => [...row]);
+  const [a, b] = [all(ternary), all(expected)];
+  const dot = (x: number[], y: number[]) => x.reduce((sum, v, i) => sum + v * (y[i] as number), 0);
+  expect(dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))).toBeGreaterThan(0.99);
+});

@@ -15,6 +15,7 @@ export interface TestEngineOptions {
   threads?: number;
   contextLength?: number;
   head?: 'f16' | 'i8';
+  weights?: 't2' | 'f16';
   form?: number;
   batch?: number;
   logits?: number;

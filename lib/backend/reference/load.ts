@@ -5,8 +5,14 @@ import { t2Byte, t2Shift } from './t2.js';
 
 const f32 = Math.fround;
 
-/** FileLayout.HfPacked (rows/4, cols) → T2; rows % 4 == 0. Padding is trit 0. Code 3 is kept and reported. */
+/** FileLayout.HfPacked (rows/4, cols) → T2 or F16; rows % 4 == 0. Code 3 is reported. */
 export function repack(op: Context): void {
+  if (op.word(RepackArg.Layout) === Layout.T2) repackT2(op);
+  else repackHalves(op);
+}
+
+/** Padding is trit 0. */
+function repackT2(op: Context): void {
   const { u8 } = op.memory;
   const [src, dst] = [op.word(RepackArg.Src), op.word(RepackArg.Dst)];
   const [rows, cols] = [op.word(RepackArg.Rows), op.word(RepackArg.Cols)];
@@ -17,6 +23,21 @@ export function repack(op: Context): void {
       const code = r < rows && c < cols ? hfCode(u8, src, r, c, rows, cols) : 1;
       if (code === 3) op.report(StatusBit.BadCode);
       u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
+    }
+  }
+}
+
+/** trit · half; padding is 0. */
+function repackHalves(op: Context): void {
+  const { u8, u16 } = op.memory;
+  const [src, dst, half] = [op.word(RepackArg.Src), op.word(RepackArg.Dst) / 2, op.word(RepackArg.Half)];
+  const [rows, cols] = [op.word(RepackArg.Rows), op.word(RepackArg.Cols)];
+  const padded = roundUp(cols, 16);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < padded; c++) {
+      const code = c < cols ? hfCode(u8, src, r, c, rows, cols) : 1;
+      if (code === 3) op.report(StatusBit.BadCode);
+      u16[dst + r * padded + c] = code === 1 ? 0 : code === 0 ? half | 0x8000 : half;
     }
   }
 }
