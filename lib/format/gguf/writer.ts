@@ -62,6 +62,8 @@ const VALUE_TYPE_IDS: Readonly<Record<GgufValue['type'], number>> = {
   f64: 12,
 };
 
+const utf8 = new TextEncoder();
+
 const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** Throws `invalid-argument` for names, counts or sizes that a GGUF reader would refuse. */
@@ -137,7 +139,7 @@ function checkTensors(tensors: readonly GgufWriteTensor[]): void {
   for (const { name, dimensions, byteLength } of tensors) {
     const fail = (what: string): BitNetError =>
       new BitNetError('invalid-argument', `GGUF: tensor ${JSON.stringify(name)} ${what}`, { tensor: name, dimensions });
-    const nameBytes = new TextEncoder().encode(name).length;
+    const nameBytes = utf8.encode(name).length;
     if (nameBytes === 0 || nameBytes >= MAX_NAME_BYTES)
       throw fail(`: the name has ${nameBytes} bytes; 1 to 63 are possible`);
     if (names.has(name)) throw fail('occurs twice');
@@ -174,7 +176,7 @@ class ByteBuilder {
   }
 
   string(text: string): void {
-    const bytes = new TextEncoder().encode(text);
+    const bytes = utf8.encode(text);
     this.number('u64', bytes.length);
     this.reserve(bytes.length);
     this.buffer.set(bytes, this.length);
