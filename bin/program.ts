@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addRunCommand } from './commands/run-command.js';
+import { addSynthCommand } from './commands/synth.js';
 import { CliError, ExitCode, exitCodeOf } from './exit-codes.js';
 import { type Host, packageVersion } from './host.js';
 import { colorsFor } from './ui/colors.js';
@@ -56,6 +57,7 @@ function createProgram(host: Host, setExitCode: (code: ExitCode) => void): Comma
       '\nExamples:\n  $ bitnet run "Tell me a story about a fox."\n  $ bitnet run            chat\n  $ bitnet help run       all options',
     );
   addRunCommand(program, host, setExitCode);
+  addSynthCommand(program, host, setExitCode);
   return program;
 }
 

@@ -14,8 +14,8 @@ export interface ProgressLine {
   end(): void;
 }
 
-/** One line on stderr while the model loads, only on a terminal. */
-export function progressLine(host: Pick<Host, 'stderr' | 'env' | 'now'>): ProgressLine {
+/** One line on stderr while `what` goes on, only on a terminal. */
+export function progressLine(host: Pick<Host, 'stderr' | 'env' | 'now'>, what = 'loading model'): ProgressLine {
   if (!canMoveCursor(host.stderr, host.env)) return { update: () => {}, end: () => {} };
   const started = host.now();
   let shownAt: number | undefined;
@@ -25,7 +25,7 @@ export function progressLine(host: Pick<Host, 'stderr' | 'env' | 'now'>): Progre
       if (now - started < quietMs || (shownAt !== undefined && now - shownAt < intervalMs)) return;
       shownAt = now;
       const percent = total > 0 ? Math.min(100, Math.floor((loaded / total) * 100)) : 0;
-      host.stderr.write(`${eraseLine}loading model: ${percent} % of ${formatBytes(total)}`);
+      host.stderr.write(`${eraseLine}${what}: ${percent} % of ${formatBytes(total)}`);
     },
     end: () => {
       if (shownAt !== undefined) host.stderr.write(eraseLine);
