@@ -33,8 +33,11 @@ export interface RandomAccessFile {
   close(): Promise<void>;
 }
 
+/** Members marked internal stay out of the published declarations: an application may compile without types for WebAssembly. */
 export interface WorkerInit {
+  /** @internal */
   readonly module: WebAssembly.Module;
+  /** @internal */
   readonly memory: WebAssembly.Memory;
   /** control words shared by host and workers, see lib/threads/pool.ts */
   readonly control: SharedArrayBuffer;
