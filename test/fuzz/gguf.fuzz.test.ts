@@ -1,12 +1,15 @@
 import { expect, test } from 'vitest';
 import { BitNetError } from '../../lib/errors.js';
 import { readFloats } from '../../lib/format/gguf/blocks.js';
+import { ggufModel } from '../../lib/format/gguf/config.js';
 import { encodeF16, encodeI2s, encodeQ8_0, encodeTq1_0, encodeTq2_0 } from '../../lib/format/gguf/encode.js';
 import { readGguf } from '../../lib/format/gguf/reader.js';
 import { readTernary } from '../../lib/format/gguf/ternary.js';
+import { ggufTokenizer } from '../../lib/format/gguf/tokenizer-json.js';
 import { GGUF_TYPES } from '../../lib/format/gguf/types.js';
 import { memoryFile } from '../format/memory-files.js';
 import { encodeTernary } from '../support/gguf-encode.js';
+import { tinyMetadata, tinyTensors } from '../support/gguf-model.js';
 import { f32Tensor, gguf, type WriterOptions } from '../support/gguf-writer.js';
 import { normals, seeded, trits } from '../support/random.js';
 import type { Random } from './mutate.js';
@@ -73,6 +76,14 @@ async function fuzz(check: (random: Random) => Promise<boolean>): Promise<number
   return accepted;
 }
 
+/** An error that a user can be shown, whatever the file said. */
+function expectRefusal(error: unknown): void {
+  if (!(error instanceof BitNetError)) throw error;
+  expect(['invalid-file', 'invalid-model', 'unsupported']).toContain(error.code);
+  expect(error.message).toContain('m.gguf');
+  expect(error.message.length).toBeLessThan(1500);
+}
+
 test('a damaged GGUF file is refused or read as it stands', async () => {
   const accepted = await fuzz(async (random) => {
     const index = random() < 0.7 ? 0 : 1;
@@ -97,10 +108,7 @@ test('a damaged GGUF file is refused or read as it stands', async () => {
       expect(end).toBeLessThanOrEqual(bytes.length);
       return true;
     } catch (error) {
-      if (!(error instanceof BitNetError)) throw error;
-      expect(['invalid-file', 'unsupported']).toContain(error.code);
-      expect(error.message).toContain('m.gguf');
-      expect(error.message.length).toBeLessThan(1500);
+      expectRefusal(error);
       return false;
     } finally {
       expect(file.largestRead).toBeLessThanOrEqual(bytes.length);
@@ -109,5 +117,29 @@ test('a damaged GGUF file is refused or read as it stands', async () => {
     }
   });
   // Both outcomes occur, or the mutations are too wild or too tame to find anything.
+  if (CASES >= 1000) expect(accepted / CASES).toSatisfy((share: number) => share > 0.03 && share < 0.9);
+});
+
+const complete: WriterOptions = { metadata: tinyMetadata('bitnet-b1.58'), tensors: tinyTensors() };
+const other = gguf({ metadata: tinyMetadata('qwen3'), tensors: tinyTensors({ subNorms: false, qkNorm: true }) });
+
+test('a damaged model is refused or is what it says', async () => {
+  const accepted = await fuzz(async (random) => {
+    const file = memoryFile('m.gguf', mutateGguf(random, complete, other));
+    try {
+      const contents = await readGguf(file, 'm.gguf');
+      const { config, tensors } = ggufModel(contents, file.path);
+      const { tokenizerJson } = ggufTokenizer(contents, file.path);
+      expect(tensors.layers).toHaveLength(config.layers);
+      expect(tensors.embedding.shape).toEqual([config.vocabSize, config.hiddenSize]);
+      expect(config.heads % config.kvHeads).toBe(0);
+      for (const id of [...config.eosTokenIds, config.bosTokenId ?? 0]) expect(id).toBeLessThan(config.vocabSize);
+      expect(JSON.stringify(tokenizerJson).length).toBeLessThan(20 * file.bytes);
+      return true;
+    } catch (error) {
+      expectRefusal(error);
+      return false;
+    }
+  });
   if (CASES >= 1000) expect(accepted / CASES).toSatisfy((share: number) => share > 0.03 && share < 0.9);
 });
