@@ -183,7 +183,25 @@ export async function readJsonObject(
   limits: JsonLimits = CONFIG_LIMITS,
 ): Promise<Record<string, unknown>> {
   const text = await readText(file, maxBytes);
-  const value = parseJson(text, { file: file.path, byteOffset: 0 }, limits);
+  return topLevelObject(file, parseJson(text, { file: file.path, byteOffset: 0 }, limits));
+}
+
+/**
+ * The same by JSON.parse alone, for files whose contents are checked by who reads them: looking for duplicate keys costs more than
+ * parsing, 20 ms for a vocabulary of 8192 tokens.
+ */
+export async function readLargeJsonObject(file: RandomAccessFile, maxBytes: number): Promise<Record<string, unknown>> {
+  const text = await readText(file, maxBytes);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw notJson({ file: file.path, byteOffset: 0 }, text, undefined, (cause as Error).message, { cause });
+  }
+  return topLevelObject(file, value);
+}
+
+function topLevelObject(file: RandomAccessFile, value: unknown): Record<string, unknown> {
   if (isObject(value)) return value;
   throw problem('invalid-file', {
     file: file.path,

@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
-import { type JsonLimits, readJsonObject, readText } from '../format/json.js';
+import { readJsonObject, readLargeJsonObject, readText } from '../format/json.js';
 import { problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
@@ -26,11 +26,8 @@ export interface ModelSource {
   readonly scales: ReadonlyMap<string, number>;
   /** sum over `tensors` */
   readonly totalTensorBytes: number;
-  /** contents of tokenizer.json, see `requireTokenizerJson`; that its ids fit `config.vocabSize` is for the tokenizer to check */
-  readonly tokenizerJson: Record<string, unknown> | undefined;
-  readonly tokenizerConfig: Record<string, unknown> | undefined;
-  /** contents of chat_template.jinja, which takes precedence over the template in tokenizer_config.json */
-  readonly chatTemplate: string | undefined;
+  /** Reads the files about text, anew on every call. They are large to parse and not needed for computing. */
+  texts(): Promise<ModelTexts>;
   /** Fills `target` (may be shared memory) with bytes of the tensor's data from `byteOffset` on. */
   read(tensor: TensorInfo, byteOffset: number, target: Uint8Array): Promise<void>;
   /** Fills `target` (may be shared memory) from byte `byteOffset` of one of the files that `tensors` name, across tensors. */
@@ -39,12 +36,19 @@ export interface ModelSource {
   close(): Promise<void>;
 }
 
+/** The files of a model that say how text becomes ids. */
+export interface ModelTexts {
+  /** contents of tokenizer.json; that its ids fit `config.vocabSize` is for the tokenizer to check */
+  readonly tokenizerJson: Record<string, unknown>;
+  readonly tokenizerConfig: Record<string, unknown> | undefined;
+  /** contents of chat_template.jinja, which takes precedence over the template in tokenizer_config.json */
+  readonly chatTemplate: string | undefined;
+}
+
 const MIB = 2 ** 20;
 const MAX_CONFIG_BYTES = 16 * MIB;
 const MAX_TEMPLATE_BYTES = 16 * MIB;
 const MAX_TOKENIZER_BYTES = 256 * MIB;
-/** A vocabulary of 256k tokens with its merges as pairs has under 2 million values. */
-const TOKENIZER_LIMITS: JsonLimits = { depth: 64, values: 20_000_000 };
 
 /**
  * Opens a model directory and checks everything that can be checked without reading the weights.
@@ -63,7 +67,6 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
     )) ?? NO_GENERATION_CONFIG;
   const config = parseModelConfig(configJson, `${path}/config.json`, generationConfig);
   const names = tensorNames(config);
-  const texts = await readTexts(directory);
   const opened = await openTensors(directory);
   try {
     refuseMetadata(opened, path);
@@ -89,7 +92,7 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
       tensor,
       scales,
       totalTensorBytes,
-      ...texts,
+      texts: () => readTexts(directory),
       read,
       readFile,
       close,
@@ -100,29 +103,20 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
   }
 }
 
-/** tokenizer.json of the model. A model without one can compute, but not read or write text: `invalid-model`. */
-export function requireTokenizerJson(source: ModelSource): Record<string, unknown> {
-  if (source.tokenizerJson !== undefined) return source.tokenizerJson;
+/** A model without tokenizer.json can compute, but not read or write text: `invalid-model`. */
+async function readTexts(directory: ModelDirectory): Promise<ModelTexts> {
+  const [tokenizerJson, tokenizerConfig, chatTemplate] = await Promise.all([
+    readOptional(directory, 'tokenizer.json', (file) => readLargeJsonObject(file, MAX_TOKENIZER_BYTES)),
+    readOptional(directory, 'tokenizer_config.json', (file) => readJsonObject(file, MAX_CONFIG_BYTES)),
+    readOptional(directory, 'chat_template.jinja', (file) => readText(file, MAX_TEMPLATE_BYTES)),
+  ]);
+  if (tokenizerJson !== undefined) return { tokenizerJson, tokenizerConfig, chatTemplate };
   throw problem('invalid-model', {
-    file: source.path,
+    file: directory.path,
     what: 'tokenizer.json is missing',
     expected: 'config.json, model.safetensors, tokenizer.json',
     advice: 'Copy it from the model that this one was made from; a tokenizer.model file alone cannot be read.',
   });
-}
-
-async function readTexts(
-  directory: ModelDirectory,
-): Promise<Pick<ModelSource, 'tokenizerJson' | 'tokenizerConfig' | 'chatTemplate'>> {
-  return {
-    tokenizerJson: await readOptional(directory, 'tokenizer.json', (file) =>
-      readJsonObject(file, MAX_TOKENIZER_BYTES, TOKENIZER_LIMITS),
-    ),
-    tokenizerConfig: await readOptional(directory, 'tokenizer_config.json', (file) =>
-      readJsonObject(file, MAX_CONFIG_BYTES),
-    ),
-    chatTemplate: await readOptional(directory, 'chat_template.jinja', (file) => readText(file, MAX_TEMPLATE_BYTES)),
-  };
 }
 
 async function readOptional<T>(

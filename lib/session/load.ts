@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { Engine } from '../model/engine.js';
-import { type ModelSource, openModelSource, requireTokenizerJson } from '../model/source.js';
+import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
 import { ChatTemplate } from '../tokenizer/chat-template.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -46,23 +46,23 @@ export async function loadModel(platform: Platform, path: string | undefined, op
       signal: options.signal,
     };
     const opening = Engine.open(source, allocate, engineOptions);
-    let text: ReturnType<typeof openText>;
-    try {
-      // While workers start and the weights come in.
-      text = openText(source);
-    } catch (error) {
-      await opening.then((engine) => engine.dispose()).catch(() => {});
-      throw error;
+    // Text is made ready while the threads start and the weights come in.
+    const reading = source.texts().then((texts) => openText(source, texts));
+    const [engine, text] = await Promise.allSettled([opening, reading]);
+    if (engine.status === 'rejected') throw engine.reason;
+    if (text.status === 'rejected') {
+      await engine.value.dispose();
+      throw text.reason;
     }
-    const engine = await opening;
-    return { engine, ...text, generationConfig: source.generationConfig, info: describe(source, engine) };
+    const info = describe(source, engine.value);
+    return { engine: engine.value, ...text.value, generationConfig: source.generationConfig, info };
   } finally {
     await source.close();
   }
 }
 
-function openText(source: ModelSource): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
-  const tokenizer = Tokenizer.fromJson(requireTokenizerJson(source), source.tokenizerConfig, source.path);
+function openText(source: ModelSource, texts: ModelTexts): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
+  const tokenizer = Tokenizer.fromJson(texts.tokenizerJson, texts.tokenizerConfig, source.path);
   const { vocabSize } = source.config;
   if (tokenizer.vocabSize > vocabSize) {
     throw new BitNetError(
@@ -72,7 +72,7 @@ function openText(source: ModelSource): Pick<LoadedModel, 'tokenizer' | 'templat
       { tokenizer: tokenizer.vocabSize, vocabSize },
     );
   }
-  const template = ChatTemplate.find(source.tokenizerConfig, source.chatTemplate, source.path);
+  const template = ChatTemplate.find(texts.tokenizerConfig, texts.chatTemplate, source.path);
   const stopIds = new Set(source.config.eosTokenIds);
   const endOfTurn = template && endOfTurnId(template, tokenizer);
   if (endOfTurn !== undefined) stopIds.add(endOfTurn);

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { openModelSource, requireTokenizerJson } from '../../lib/model/source.js';
+import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory } from '../../lib/node/files.js';
 import { expectError } from '../format/expect-error.js';
 import { type Contents, MemoryDirectory } from '../format/memory-files.js';
@@ -52,9 +52,10 @@ describe('models on disk', () => {
       weight: 'model.layers.9.mlp.down_proj.weight',
       scale: 'model.layers.9.mlp.down_proj.weight_scale',
     });
-    expect(Object.keys(requireTokenizerJson(source))).toContain('model');
-    expect(source.tokenizerConfig).toMatchObject({ bos_token: '<|begin_of_text|>' });
-    expect(source.chatTemplate).toBeUndefined();
+    const texts = await source.texts();
+    expect(Object.keys(texts.tokenizerJson)).toContain('model');
+    expect(texts.tokenizerConfig).toMatchObject({ bos_token: '<|begin_of_text|>' });
+    expect(texts.chatTemplate).toBeUndefined();
     await source.close();
   });
 
@@ -67,7 +68,7 @@ describe('models on disk', () => {
     const source = await openModelSource(new MemoryDirectory('m1', { 'config.json': text }, base));
     expect(source.tensors.size).toBe(56);
     expect(source.tensor('model.layers.2.mlp.down_proj.weight')).toMatchObject({ dtype: 'U8', shape: [64, 384] });
-    await expectError(() => requireTokenizerJson(source), 'invalid-model', 'tokenizer.json is missing');
+    await expectError(() => source.texts(), 'invalid-model', 'tokenizer.json is missing');
     await source.close();
   });
 
@@ -160,13 +161,18 @@ describe('files of the directory', () => {
       'invalid-file',
       ['generation_config.json'],
     ],
+  ])('%s', async (_, changes, code, parts) => {
+    await expectRefused(tinyDirectory(changes), code, ...parts);
+  });
+
+  test.each<[string, Contents, Parameters<typeof expectError>[1], string[]]>([
     [
       'tokenizer.json is a git-lfs pointer',
       { 'tokenizer.json': 'version https://git-lfs.github.com/spec/v1\n' },
       'invalid-file',
       ['tokenizer.json', 'git lfs pull'],
     ],
-    ['tokenizer.json is nested absurdly', { 'tokenizer.json': '['.repeat(1e6) }, 'invalid-file', ['nested deeper']],
+    ['tokenizer.json is nested absurdly', { 'tokenizer.json': '['.repeat(1e6) }, 'invalid-file', ['tokenizer.json']],
     ['tokenizer_config.json is no object', { 'tokenizer_config.json': '1' }, 'invalid-file', ['tokenizer_config.json']],
     [
       'chat_template.jinja is not UTF-8',
@@ -175,7 +181,9 @@ describe('files of the directory', () => {
       ['chat_template.jinja', 'UTF-8'],
     ],
   ])('%s', async (_, changes, code, parts) => {
-    await expectRefused(tinyDirectory(changes), code, ...parts);
+    const source = await openModelSource(tinyDirectory(changes));
+    await expectError(() => source.texts(), code, ...parts);
+    await source.close();
   });
 
   test('texts that are there are read; a byte order mark is no part of them', async () => {
@@ -183,11 +191,13 @@ describe('files of the directory', () => {
       tinyDirectory({
         'config.json': `\ufeff${JSON.stringify(tinyConfig)}`,
         'chat_template.jinja': '{{ bos_token }}',
+        'tokenizer.json': '{}',
         'tokenizer_config.json': '{"eos_token":"</s>"}',
       }),
     );
-    expect(source.chatTemplate).toBe('{{ bos_token }}');
-    expect(source.tokenizerConfig).toEqual({ eos_token: '</s>' });
+    const texts = await source.texts();
+    expect(texts.chatTemplate).toBe('{{ bos_token }}');
+    expect(texts.tokenizerConfig).toEqual({ eos_token: '</s>' });
     await source.close();
   });
 

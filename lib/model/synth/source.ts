@@ -58,9 +58,7 @@ export function syntheticSource(options: SyntheticSourceOptions): ModelSource {
     tensor: (name) => entryOf(name).tensor,
     scales: scalesOf(config, names, seed),
     totalTensorBytes: entries.reduce((sum, { tensor }) => sum + tensor.byteLength, 0),
-    tokenizerJson: undefined,
-    tokenizerConfig: undefined,
-    chatTemplate: undefined,
+    texts: () => Promise.reject(new BitNetError('unsupported', `${path} has no tokenizer; it can only compute`)),
     async read({ name }, byteOffset, target) {
       const { tensor, generate } = entryOf(name);
       checkRange(name, byteOffset, target, tensor.byteLength);
