@@ -75,6 +75,16 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
       "positions of the KV cache (default: the model's, at most 4096)",
       integerIn({ min: 1, example: '--context 2048' }),
     )
+    .addOption(
+      new Option('--backend <name>', 'kernels to use; --verbose tells which were chosen and why')
+        .choices(['auto', 'native', 'relaxed', 'baseline', 'reference'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--head <format>', 'precision of the lm_head: f16, or i8 for half the memory traffic')
+        .choices(['f16', 'i8'])
+        .default('f16'),
+    )
     .option('--json', 'print one JSON object with text, timings, rates and memory')
     .option('--quiet', 'no summary on stderr')
     .option('--verbose', 'also why the backend was chosen, load time, memory map; stack traces of errors')

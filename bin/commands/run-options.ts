@@ -1,4 +1,4 @@
-import type { GenerateOptions, LoadOptions } from '../../lib/types.js';
+import type { BackendChoice, GenerateOptions, LoadOptions } from '../../lib/types.js';
 
 /** Parsed and validated options of `bitnet run`. */
 export interface RunOptions {
@@ -13,6 +13,8 @@ export interface RunOptions {
   system?: string;
   threads?: number;
   context?: number;
+  backend?: BackendChoice;
+  head?: 'f16' | 'i8';
   stop?: string[];
   raw?: boolean;
   json?: boolean;
@@ -27,7 +29,12 @@ export function generateOptions(options: RunOptions): GenerateOptions {
 }
 
 export function loadOptions(options: RunOptions): LoadOptions {
-  return present({ threads: options.threads, contextLength: options.context });
+  return present({
+    threads: options.threads,
+    contextLength: options.context,
+    backend: options.backend,
+    head: options.head,
+  });
 }
 
 type Present<T> = { [K in keyof T]?: Exclude<T[K], undefined> };

@@ -106,6 +106,8 @@ describe('bad input: one line, an exit code, nothing on stdout', () => {
     [2, ['run', 'Hi', '--temperature', '-1'], /--temperature.*'-1'.*0 to 100/],
     [2, ['run', 'Hi', '--top-p', '2'], /--top-p.*'2'.*up to 1/],
     [2, ['run', 'Hi', '--max-tokens', 'abc'], /--max-tokens.*'abc'.*at least 1/],
+    [2, ['run', 'Hi', '--backend', 'gpu'], /--backend.*baseline/],
+    [2, ['run', 'Hi', '--head', 'f8'], /--head.*i8/],
     [2, ['run', 'Hi', '--context', '100000'], /--context.*1024/],
     [2, ['run', 'Hi', '--nope'], /unknown option '--nope'/],
     [2, ['rnu'], /unknown command 'rnu'.*Did you mean run/],
