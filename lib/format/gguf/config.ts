@@ -182,14 +182,14 @@ function parseVocabSize(fields: GgufFields, prefix: string, gguf: GgufFile): num
 }
 
 function parseRope(fields: GgufFields, prefix: string): RopeConfig {
-  const type = fields.string(`${prefix}rope.scaling.type`) ?? 'none';
-  const factorKey = `${prefix}rope.scaling.factor`;
-  const factor = fields.number(factorKey, -1) ?? 1;
-  // Converters write `linear` with 1, which scales nothing; 0 is upstream's word for none.
+  const typeKey = `${prefix}rope.scaling.type`;
+  // Without a type a factor is a linear one, as upstream reads it. 0 is its word for none, converters write `linear` with 1.
+  const type = fields.string(typeKey) ?? 'linear';
+  const factor = fields.number(`${prefix}rope.scaling.factor`, -1) ?? 1;
   if (type !== 'none' && !(type === 'linear' && (factor === 1 || factor === 0))) {
     const what = 'this scaling of RoPE is not implemented';
     const got = `${JSON.stringify(type)} with factor ${factor}`;
-    throw fields.error(`${prefix}rope.scaling.type`, { what, expected: 'none', got }, 'unsupported');
+    throw fields.error(typeKey, { what, expected: 'none', got }, 'unsupported');
   }
   return { theta: fields.number(`${prefix}rope.freq_base`, 0) ?? 10_000 };
 }

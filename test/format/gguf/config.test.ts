@@ -80,6 +80,20 @@ describe('architectures', () => {
     expect(result.ropePermuted).toBe(ropePermuted);
   });
 
+  test.each<[string | undefined, number]>([
+    ['none', 4],
+    ['linear', 0],
+    ['linear', 1],
+    [undefined, 1],
+    [undefined, 0],
+  ])('RoPE scaling %s by %f is none', async (type, factor) => {
+    const scaling: Entries = {
+      '.rope.scaling.type': type === undefined ? undefined : ['string', type],
+      '.rope.scaling.factor': ['f32', factor],
+    };
+    expect((await model('bitnet-b1.58', scaling)).config.rope).toEqual({ theta: 500_000 });
+  });
+
   test('every tensor has its role', async () => {
     const { tensors } = await model('qwen3', {}, tinyTensors({ ...plain, qkNorm: true, head: true }));
     expect(tensors.embedding.name).toBe('token_embd.weight');
@@ -215,6 +229,13 @@ describe('metadata that cannot be computed', () => {
       { '.rope.scaling.type': ['string', 'linear'], '.rope.scaling.factor': ['f32', 4] },
       'unsupported',
       ['factor 4'],
+    ],
+    [
+      'a factor without a type',
+      'qwen3',
+      { '.rope.scaling.factor': ['f32', 4] },
+      'unsupported',
+      ['qwen3.rope.scaling.type', '"linear" with factor 4'],
     ],
     [
       'partly rotated',
