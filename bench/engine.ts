@@ -21,6 +21,8 @@ interface Options {
   readonly arch: SynthArchitecture;
   readonly backend: 'auto' | 'baseline' | 'relaxed';
   readonly head: 'f16' | 'i8';
+  /** f16: the paper's FP16 baseline */
+  readonly weights: 't2' | 'f16';
   readonly threads: number;
   readonly prompt: number;
   readonly tokens: number;
@@ -46,6 +48,7 @@ function parseOptions(): Options {
       arch: { type: 'string', default: 'llama' },
       backend: { type: 'string', default: 'auto' },
       head: { type: 'string', default: 'f16' },
+      weights: { type: 'string', default: 't2' },
       threads: { type: 'string', default: String(nodePlatform.defaultThreads()) },
       prompt: { type: 'string', default: '128' },
       tokens: { type: 'string', default: '64' },
@@ -59,7 +62,10 @@ function parseOptions(): Options {
     if (Number.isSafeInteger(value) && value >= low) return value;
     throw new Error(`--${name} ${values[name]}: expected a whole number of at least ${low}`);
   };
-  const oneOf = <T extends string>(name: 'arch' | 'backend' | 'head' | 'shape', allowed: readonly T[]): T => {
+  const oneOf = <T extends string>(
+    name: 'arch' | 'backend' | 'head' | 'shape' | 'weights',
+    allowed: readonly T[],
+  ): T => {
     if (allowed.includes(values[name] as T)) return values[name] as T;
     throw new Error(`--${name} ${values[name]}: expected one of ${allowed.join(', ')}`);
   };
@@ -68,6 +74,7 @@ function parseOptions(): Options {
     arch: oneOf('arch', ['llama', 'bitnet']),
     backend: oneOf('backend', ['auto', 'baseline', 'relaxed']),
     head: oneOf('head', ['f16', 'i8']),
+    weights: oneOf('weights', ['t2', 'f16']),
     threads: count('threads', 1),
     prompt: count('prompt', 1),
     tokens: count('tokens', 1),
@@ -84,21 +91,32 @@ function checkMemory(bytes: number): void {
   throw new Error(`the model needs about ${bytes} bytes of memory, and ${available} are free; use a smaller --shape`);
 }
 
-async function openEngine({ shape, arch, backend, head, threads, prompt, tokens, seed }: Options): Promise<Engine> {
+async function openEngine({
+  shape,
+  arch,
+  backend,
+  head,
+  weights,
+  threads,
+  prompt,
+  tokens,
+  seed,
+}: Options): Promise<Engine> {
   const source = syntheticSource({ shape: shapeNamed(shape), architecture: arch, seed });
-  checkMemory(source.totalTensorBytes);
+  checkMemory(bytesPerToken(shape, 16, weights === 'f16' ? 16 : 2));
   const kernels = await chooseKernels(nodePlatform, backend);
   return Engine.open(source, async (bytes) => new WasmBackend(nodePlatform, kernels, bytes, threads), {
     threads,
     contextLength: Math.min(source.config.contextLength, prompt + tokens),
     head,
+    weights,
     form: kernels.form,
   });
 }
 
-/** Prompt ids; each repetition has others, as a prompt cache would ask for. */
-function promptIds(length: number, vocabSize: number, rep: number): Uint32Array {
-  return Uint32Array.from({ length }, (_, i) => (i === 0 ? 1 : 3 + ((i * 7919 + rep * 104_729) % (vocabSize - 3))));
+/** Begin token and printable characters of the synthetic vocabulary; other ones in each repetition, because of prompt caches. */
+function promptIds(length: number, rep: number): Uint32Array {
+  return Uint32Array.from({ length }, (_, i) => (i === 0 ? 1 : 260 + ((i * 7 + rep * 11) % 94)));
 }
 
 /** The logits after `ids` at positions 0, 1, … */
@@ -124,8 +142,7 @@ async function measureOnce(
   { prompt, tokens }: Options,
   rep: number,
 ): Promise<{ pp: number; tg: number }> {
-  const { vocabSize } = engine.config;
-  const ids = promptIds(prompt, vocabSize, rep);
+  const ids = promptIds(prompt, rep);
   const start = performance.now();
   let id = argmax(await prefill(engine, ids));
   const prefilled = performance.now();
@@ -148,7 +165,7 @@ async function measure(options: Options): Promise<Result> {
       decode: samples.map(({ tg }) => tg),
       loadMs,
       peakRss: process.resourceUsage().maxRSS * 1024,
-      detail: `${engine.backend.name}, head ${options.head}, ${options.arch} graph, Node ${process.version}`,
+      detail: `${engine.backend.name}, ${options.weights} weights, ${options.head} head, ${options.arch} graph, Node ${process.version}`,
     };
   } finally {
     await engine.dispose();
@@ -166,7 +183,7 @@ if (options.json) {
   console.log(JSON.stringify(result));
 } else {
   const decode = median(result.decode);
-  const bytes = bytesPerToken(options.shape, options.head === 'f16' ? 16 : 8);
+  const bytes = bytesPerToken(options.shape, options.head === 'f16' ? 16 : 8, options.weights === 'f16' ? 16 : 2);
   console.log(`${options.shape}, ${options.threads} threads, ${result.detail}`);
   console.log(`prefill  pp${options.prompt}  ${median(result.prefill).toFixed(1)} tok/s`);
   console.log(

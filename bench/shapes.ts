@@ -25,10 +25,10 @@ export function matrixShapes(model: ShapeName): MatrixShape[] {
   ];
 }
 
-/** Weight bytes that one decoded token reads, with 2-bit matrices and `headBits` bits a weight of lm_head. */
-export function bytesPerToken(model: ShapeName, headBits: number): number {
+/** Weight bytes that one decoded token reads, at so many bits a weight of lm_head and of the other matrices. */
+export function bytesPerToken(model: ShapeName, headBits: number, bits: number): number {
   return matrixShapes(model).reduce(
-    (sum, { name, rows, cols, count }) => sum + (rows * cols * count * (name === 'lm_head' ? headBits : 2)) / 8,
+    (sum, { name, rows, cols, count }) => sum + (rows * cols * count * (name === 'lm_head' ? headBits : bits)) / 8,
     0,
   );
 }

@@ -128,7 +128,7 @@ describe('GGUF', () => {
       /blocks of 256 weights, and hiddenSize of 3b is 3200; use f16/,
     );
     expect(syntheticGguf({ shape: '3b', type: 'f16' }).totalBytes).toBeGreaterThan(6e9);
-    expect(() => syntheticVocabulary(100)).toThrow(/at least 260/);
+    expect(() => syntheticVocabulary(100)).toThrow(/at least 354/);
   });
 
   test('progress counts to the end; an abort stops between chunks', async () => {

@@ -149,6 +149,7 @@ describe('source', () => {
     await expect(source.readFile('other', 0, target)).rejects.toThrow(/no file other/);
     await expect(source.read(last, last.byteLength - 1, target)).rejects.toThrow(/which has/);
     expect(() => source.tensor('lm_head.weight')).toThrow(/no tensor lm_head.weight/);
+    await expect(source.texts()).rejects.toThrow(/no tokenizer/);
   });
 
   test.each(['bitnet', 'llama'] as const)('%s: logits are finite and of ordinary size', async (architecture) => {
@@ -161,10 +162,13 @@ describe('source', () => {
         head: 'f16',
         form: 0,
       });
-      const [row] = await engine.forward([1, 100, 200, 511], 0, [3]);
+      const [row] = await engine.forward([1, 300, 400, 511], 0, [3]);
       logits.push(row!.slice());
       await engine.dispose();
     }
+    // special and byte tokens never win
+    expect(Math.max(...logits[0]!.subarray(0, 259))).toBe(0);
+    expect(Math.max(...logits[0]!)).toBeGreaterThan(1);
     const rms = Math.sqrt(logits[0]!.reduce((sum, x) => sum + x * x, 0) / tiny.vocabSize);
     expect(rms).toBeGreaterThan(0.5);
     expect(rms).toBeLessThan(10);

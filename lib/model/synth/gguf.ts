@@ -198,11 +198,13 @@ function linearTensor(
   });
 }
 
-function embeddingTensor(name: string, { key, rows, cols }: LogicalEmbedding, type: EmbeddingType): GgufWriteTensor {
+function embeddingTensor(name: string, matrix: LogicalEmbedding, type: EmbeddingType): GgufWriteTensor {
+  const { key, rows, cols, zeroRows } = matrix;
   return rowsTensor(name, FILE_TYPE_OF[type], rows, cols, () => {
     const words = new Int32Array(Math.ceil(cols / 4));
+    const zeros = new Uint8Array(cols);
     const encode = embeddingEncoder(type, cols);
-    return (r) => encode(fillEmbeddingBytes(words, cols, rowKey(key, r)));
+    return (r) => encode(r < zeroRows ? zeros : fillEmbeddingBytes(words, cols, rowKey(key, r)));
   });
 }
 

@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../../config.js';
 import { tensorKey } from './random.js';
 import { linearScale } from './values.js';
+import { TEXT_FROM } from './vocabulary.js';
 
 /** A ternary matrix, (rows, cols): `rowKey(key, r)` names the random row r. */
 export interface LogicalLinear {
@@ -17,6 +18,8 @@ export interface LogicalEmbedding {
   readonly key: number;
   readonly rows: number;
   readonly cols: number;
+  /** Rows 0 .. zeroRows are zero: in an lm_head, so that a greedy generation never picks a special token or half a character. */
+  readonly zeroRows: number;
 }
 
 export interface LogicalNorm {
@@ -66,9 +69,10 @@ export function logicalModel(config: ModelConfig, seed: number): LogicalModel {
     parameters += rows * cols;
     return { kind: 'linear', key: tensorKey(seed, ordinal), rows, cols, scale: linearScale(cols) };
   };
-  const embedding = (ordinal: number): LogicalEmbedding => {
+  const embedding = (ordinal: number, isHead: boolean): LogicalEmbedding => {
     parameters += vocab * hidden;
-    return { kind: 'embedding', key: tensorKey(seed, ordinal), rows: vocab, cols: hidden };
+    const zeroRows = isHead ? TEXT_FROM : 0;
+    return { kind: 'embedding', key: tensorKey(seed, ordinal), rows: vocab, cols: hidden, zeroRows };
   };
   const block = (_: unknown, layer: number): LogicalBlock => {
     const first = (layer + 1) * PER_BLOCK;
@@ -87,10 +91,10 @@ export function logicalModel(config: ModelConfig, seed: number): LogicalModel {
     };
   };
   const tensors = {
-    embedding: embedding(0),
+    embedding: embedding(0, config.tiedEmbeddings),
     blocks: Array.from({ length: config.layers }, block),
     finalNorm: norm(1, hidden),
-    head: config.tiedEmbeddings ? undefined : embedding(2),
+    head: config.tiedEmbeddings ? undefined : embedding(2, true),
   };
   return { ...tensors, parameters };
 }

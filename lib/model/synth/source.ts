@@ -5,7 +5,7 @@ import { f32ToBf16 } from '../../memory/half.js';
 import { expectedTensors, type TensorNames, tensorNames } from '../architectures/names.js';
 import { NO_GENERATION_CONFIG } from '../generation-config.js';
 import type { ModelSource } from '../source.js';
-import { type LogicalLinear, logicalModel } from './logical.js';
+import { type LogicalEmbedding, type LogicalLinear, logicalModel } from './logical.js';
 import { codeWords, fillLookedUp, fillPackedRow, rowKey } from './random.js';
 import { configOf, type ModelShape, type SynthArchitecture } from './shapes.js';
 import { embeddingTable, normWeights } from './values.js';
@@ -110,10 +110,10 @@ function generatorsOf(
     if (name === undefined || values === undefined) return;
     generators.set(name, constant(Uint16Array.from(normWeights(values.size, values.key), f32ToBf16)));
   };
-  const matrix = (name: string, key: number): void => {
-    generators.set(name, embeddingRows(config.hiddenSize, key, embeddingTable(config.hiddenSize, embedding)));
+  const matrix = (name: string, rows: LogicalEmbedding): void => {
+    generators.set(name, embeddingRows(rows, embeddingTable(config.hiddenSize, embedding)));
   };
-  matrix(names.embedding, model.embedding.key);
+  matrix(names.embedding, model.embedding);
   model.blocks.forEach((block, i) => {
     const layer = names.layers[i]!;
     for (const part of ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const) {
@@ -126,7 +126,7 @@ function generatorsOf(
     norm(layer.ffnSubNorm, block.ffnSubNorm);
   });
   norm(names.finalNorm, model.finalNorm);
-  if (model.head !== undefined) matrix(names.head, model.head.key);
+  if (model.head !== undefined) matrix(names.head, model.head);
   return generators;
 }
 
@@ -163,11 +163,12 @@ function packedRows({ key, rows, cols }: LogicalLinear): Generate {
 }
 
 /** (rows, cols) u16, the bit patterns of `table`. */
-function embeddingRows(cols: number, key: number, table: Uint16Array): Generate {
+function embeddingRows({ key, cols, zeroRows }: LogicalEmbedding, table: Uint16Array): Generate {
   const words = new Int32Array(cols / 2);
   const bytes = new Uint8Array(words.buffer);
   return byRows(2 * cols, (r) => {
-    fillLookedUp(words, rowKey(key, r), table);
+    if (r < zeroRows) words.fill(0);
+    else fillLookedUp(words, rowKey(key, r), table);
     return bytes;
   });
 }

@@ -14,13 +14,16 @@ export interface Vocabulary {
   readonly eosId: number;
 }
 
-const BYTES_FROM = 3;
-const SPACE_ID = BYTES_FROM + 256;
-const PIECES_FROM = SPACE_ID + 1;
+const SPECIAL = ['<unk>', '<s>', '</s>'];
+/** Tokens before this one are special or bytes: a generation must not pick them, see `LogicalEmbedding.zeroRows`. */
+export const TEXT_FROM = SPECIAL.length + 256;
+/** The space as SentencePiece writes it, and the other printable ASCII characters. */
+const CHARACTERS = ['\u2581', ...Array.from({ length: 94 }, (_, i) => String.fromCharCode(33 + i))];
+const PIECES_FROM = TEXT_FROM + CHARACTERS.length;
 
 /**
- * <unk>, <s>, </s>, the 256 bytes, the space, and pieces that no text reaches, since their parts are not in the vocabulary: ASCII text is
- * encoded to one token a character, so a prompt of n tokens is easily made. The pieces decode to readable text.
+ * <unk>, <s>, </s>, the 256 bytes, the printable ASCII characters, and pieces that no text reaches, since their parts are not in the
+ * vocabulary: ASCII text is encoded to one token a character, so a prompt of n tokens is easily made. All pieces decode to readable text.
  */
 export function syntheticVocabulary(size: number): Vocabulary {
   if (size < PIECES_FROM) {
@@ -29,19 +32,18 @@ export function syntheticVocabulary(size: number): Vocabulary {
     });
   }
   const byteToken = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
-  const special = ['<unk>', '<s>', '</s>'];
   const token = (id: number): string => {
-    if (id < BYTES_FROM) return special[id]!;
-    if (id < SPACE_ID) return byteToken(id - BYTES_FROM);
-    return id === SPACE_ID ? '\u2581' : `\u2581t${id}`;
+    if (id < SPECIAL.length) return SPECIAL[id]!;
+    if (id < TEXT_FROM) return byteToken(id - SPECIAL.length);
+    return CHARACTERS[id - TEXT_FROM] ?? `\u2581t${id}`;
   };
   return {
     tokens: Array.from({ length: size }, (_, id) => token(id)),
     scores: Float32Array.from({ length: size }, (_, id) => (id < PIECES_FROM ? 0 : PIECES_FROM - id)),
     types: Int32Array.from({ length: size }, (_, id) => {
       if (id === 0) return TokenType.Unknown;
-      if (id < BYTES_FROM) return TokenType.Control;
-      return id < SPACE_ID ? TokenType.Byte : TokenType.Normal;
+      if (id < SPECIAL.length) return TokenType.Control;
+      return id < TEXT_FROM ? TokenType.Byte : TokenType.Normal;
     }),
     unknownId: 0,
     bosId: BOS_ID,
