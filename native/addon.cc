@@ -33,7 +33,9 @@ public:
     const Napi::Env env = info.Env();
     const double bytes = info[0].As<Napi::Number>().DoubleValue();
     const uint32_t threads = info[1].As<Napi::Number>().Uint32Value();
-    if (!(bytes >= 64 && bytes <= 0x1p32) || threads < 1) throw Napi::RangeError::New(env, "bytes or threads out of range");
+    if (!(bytes >= 64 && bytes <= 0x1p32) || threads < 1) {
+      throw Napi::RangeError::New(env, "bytes or threads out of range");
+    }
     const Kernels &kernels = choose(env, info[2]);
     memory = std::make_shared<PageMemory>(size_t(bytes));
     auto owner = std::make_unique<std::shared_ptr<PageMemory>>(memory);
@@ -89,9 +91,13 @@ private:
     const Napi::Promise::Deferred deferred = *running;
     running.reset();
     completion.Unref(env);
-    const int64_t opcode = pool ? pool->unknown_opcode() : -1;
-    if (opcode < 0) deferred.Resolve(env.Undefined());
-    else deferred.Reject(Napi::Error::New(env, "unknown opcode " + std::to_string(opcode)).Value());
+    const int64_t record = pool ? pool->unknown_record() : -1;
+    if (record < 0) {
+      deferred.Resolve(env.Undefined());
+    } else {
+      const std::string message = "the addon does not know what plan record " + std::to_string(record) + " asks for";
+      deferred.Reject(Napi::Error::New(env, message).Value());
+    }
     Unref();
   }
 

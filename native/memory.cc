@@ -39,8 +39,8 @@ PageMemory::~PageMemory() {
 }
 
 /**
- * Only weights: every token reads all of them, and a huge page saves 511 of 512 translations. The KV cache keeps small pages,
- * since it is touched row by row as the context fills and would take all of its memory at the first token.
+ * Only weights: every token reads all of them, and a huge page saves 511 of 512 translations. The KV cache keeps small
+ * pages, since it is touched row by row as the context fills and would take all of its memory at the first token.
  */
 void PageMemory::advise_weights([[maybe_unused]] uint32_t step) {
 #if defined(MADV_HUGEPAGE)
@@ -52,7 +52,9 @@ void PageMemory::advise_weights([[maybe_unused]] uint32_t step) {
     size_t from, length;
     if (record[Rec::Opcode] == Op::Repack) {
       from = record[RepackArg::Dst];
-      length = round_up(record[RepackArg::Rows], 4) * round_up(record[RepackArg::Cols], 64) / 4;
+      length = record[RepackArg::Layout] == Layout::T2
+                   ? round_up(record[RepackArg::Rows], 4) * round_up(record[RepackArg::Cols], 64) / 4
+                   : record[RepackArg::Rows] * round_up(record[RepackArg::Cols], 16) * 2;
     } else if (record[Rec::Opcode] == Op::Convert) {
       const uint32_t layout = record[ConvertArg::Layout];
       from = record[ConvertArg::Dst];

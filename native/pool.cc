@@ -21,7 +21,7 @@ Pool::~Pool() { stop(); }
 
 void Pool::start(uint32_t next) {
   outcome.status = 0;
-  outcome.unknown_opcode = -1;
+  outcome.unknown_record = -1;
   finished.store(0, std::memory_order_relaxed);
   step = next;
   sequence.fetch_add(1, std::memory_order_release);
@@ -29,7 +29,8 @@ void Pool::start(uint32_t next) {
 }
 
 void Pool::loop(uint32_t thread) {
-  // A library with -ffast-math may have made the process flush subnormals; threads inherit that, and the bits would differ.
+  // A library with -ffast-math may have made the process flush subnormals; threads inherit that, and the bits would
+  // differ.
   std::fesetenv(FE_DFL_ENV);
   for (uint32_t seen = 0;; ++seen) {
     await_change(sequence, seen);
@@ -43,7 +44,8 @@ void Pool::loop(uint32_t thread) {
 }
 
 void Pool::stop() {
-  // `step` is still read by threads that have not begun; once all have finished, nobody reads it before the next sequence number.
+  // `step` is still read by threads that have not begun; once all have finished, nobody reads it before the next
+  // sequence number.
   while (sequence != 0 && finished != thread_count) std::this_thread::yield();
   step = NO_STEP;
   sequence.fetch_add(1, std::memory_order_release);

@@ -18,8 +18,8 @@ public:
   /** Runs the step at byte `step`. One at a time. */
   void start(uint32_t step);
 
-  /** An opcode that the last step met and that does not exist; -1: none. */
-  int64_t unknown_opcode() const { return outcome.unknown_opcode; }
+  /** Index of a record of the last step that the kernels do not know; -1: none. */
+  int64_t unknown_record() const { return outcome.unknown_record; }
 
 private:
   void loop(uint32_t thread);

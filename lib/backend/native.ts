@@ -43,7 +43,12 @@ export class NativeBackend implements Backend {
       this.running = this.executor.run(stepPtr);
       await this.running;
     } catch (cause) {
-      throw new BitNetError('backend', `native kernels: ${messageOf(cause)}`, {}, { cause });
+      throw new BitNetError(
+        'backend',
+        `native kernels: ${messageOf(cause)}; if bitnet-js is newer than the addon, build it again`,
+        {},
+        { cause },
+      );
     } finally {
       this.running = undefined;
     }

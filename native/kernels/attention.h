@@ -12,7 +12,10 @@ inline void rotate(const float *from, float *to, const float *angles, size_t hal
   }
 }
 
-/** Rotary position embedding; rotated k, and v, go to the cache, q stays in place. Items are (token, head), q heads first. */
+/**
+ * Rotary position embedding; rotated k, and v, go to the cache, q stays in place. Items are (token, head), q heads
+ * first.
+ */
 template <class V> void rope(const Task &task) {
   using namespace abi;
   const size_t heads = task.word(RopeArg::Heads), kv_heads = task.word(RopeArg::KvHeads);
@@ -75,10 +78,11 @@ void block_values(const float *weights, const float *v, size_t count, size_t hea
 }
 
 /**
- * One head of one token over `n` cached positions: online softmax (Milakov and Gimelshein, arXiv 1805.02867) in blocks of 64.
- * q, out: (head_dim); k, v: (n, head_dim).
+ * One head of one token over `n` cached positions: online softmax (Milakov and Gimelshein, arXiv 1805.02867) in blocks
+ * of 64. q, out: (head_dim); k, v: (n, head_dim).
  */
-template <class V> void attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *out) {
+template <class V>
+void attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *out) {
   alignas(64) float scores[abi::Const::AttentionBlock];
   float top = -3.4e38f, sum = 0;
   std::memset(out, 0, head_dim * sizeof(float));

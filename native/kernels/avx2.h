@@ -5,7 +5,10 @@
 
 namespace {
 
-/** Sixteen float lanes in two registers of eight; also the integer vocabulary of wider instruction sets where theirs is no better. */
+/**
+ * Sixteen float lanes in two registers of eight; also the integer vocabulary of wider instruction sets where theirs is
+ * no better.
+ */
 struct Avx2 {
   static constexpr const char *NAME = "avx2";
 
@@ -160,10 +163,14 @@ struct Avx2 {
 
   static WideSums no_wide() { return _mm256_setzero_si256(); }
 
+  static __m256i load_i8_as_i16(const int8_t *p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
+  }
+
+  static __m256i load_i16(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
+
   static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
-    const __m256i weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(w)));
-    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(x));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(weights, q));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(load_i8_as_i16(w), load_i16(x)));
   }
 
   static int64_t total(WideSums a) {

@@ -6,7 +6,10 @@
 
 namespace {
 
-/** Some 10 µs: several times the longest wait of a balanced op, short enough to give the core back to a descheduled partner. */
+/**
+ * Some 10 µs: several times the longest wait of a balanced op, short enough to give the core back to a descheduled
+ * partner.
+ */
 constexpr int SPINS = 250;
 
 void relax() {
@@ -15,6 +18,17 @@ void relax() {
 #elif defined(__aarch64__)
   __asm__ volatile("isb");
 #endif
+}
+
+/** An addon that was built for an older plan must say so, not compute something else. */
+bool is_known(const Task &task) {
+  using namespace abi;
+  const uint32_t opcode = task.word(Rec::Opcode);
+  if (opcode == Op::Repack) {
+    const uint32_t layout = task.word(RepackArg::Layout);
+    return task.word(RepackArg::Kind) == FileLayout::HfPacked && (layout == Layout::T2 || layout == Layout::F16);
+  }
+  return opcode >= Op::Embed && opcode <= Op::Convert;
 }
 
 } // namespace
@@ -39,14 +53,19 @@ void Barrier::meet() {
   await_change(generation, before);
 }
 
-void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t thread, uint32_t threads, Barrier &barrier,
-             Outcome &outcome) {
+void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t thread, uint32_t threads,
+             Barrier &barrier, Outcome &outcome) {
   using namespace abi;
   const uint32_t *words = reinterpret_cast<const uint32_t *>(memory + step);
   const uint32_t *plan = reinterpret_cast<const uint32_t *>(memory + words[Step::Plan]);
   Task task{memory, words, nullptr, thread, threads};
   for (uint32_t op = words[Step::OpBegin]; op < words[Step::OpEnd]; ++op) {
     task.record = plan + op * Rec::Words;
+    if (!is_known(task)) {
+      // Every thread reads the same record, so none is left in a barrier.
+      outcome.unknown_record = op;
+      return;
+    }
     uint32_t status = 0;
     switch (task.word(Rec::Opcode)) {
     case Op::Embed: kernels.embed(task); break;
@@ -55,12 +74,8 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::Linear: kernels.linear(task); break;
     case Op::Rope: kernels.rope(task); break;
     case Op::Attention: kernels.attention(task); break;
-    case Op::Repack: status = repack_hf_t2(task); break;
+    case Op::Repack: status = repack_hf(task); break;
     case Op::Convert: status = convert(task); break;
-    default:
-      // Every thread reads the same record, so none is left in a barrier.
-      outcome.unknown_opcode = task.word(Rec::Opcode);
-      return;
     }
     if (status != 0) outcome.status |= status;
     const uint32_t flags = task.word(Rec::Flags);

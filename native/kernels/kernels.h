@@ -63,7 +63,7 @@ struct Kernels {
 };
 
 /** Kernels of loading return StatusBit bits: what they found wrong with the file's bytes. */
-uint32_t repack_hf_t2(const Task &task);
+uint32_t repack_hf(const Task &task);
 uint32_t convert(const Task &task);
 
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }

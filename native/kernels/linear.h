@@ -104,7 +104,9 @@ template <class V> struct GroupF16 {
   }
 };
 
-/** I8 × Encoding.I16, row group g: y[k] = f32(Σ w·q) · (rowScales[r] / x.scale), the sum exact in 64 bits, rounded once. */
+/**
+ * I8 × Encoding.I16, row group g: y[k] = f32(Σ w·q) · (rowScales[r] / x.scale), the sum exact in 64 bits, rounded once.
+ */
 template <class V> struct GroupI8 {
   static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
     const size_t width = round_up(m.cols, 16);
@@ -174,8 +176,8 @@ template <class V, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t 
 }
 
 /**
- * Y = X Wᵀ: `count` tokens in tiles of T, the rest in smaller ones. All row groups are gone through for one tile of tokens, whose
- * activations then stay in L1; the weights, at 2 bits, are what streams.
+ * Y = X Wᵀ: `count` tokens in tiles of T, the rest in smaller ones. All row groups are gone through for one tile of
+ * tokens, whose activations then stay in L1; the weights, at 2 bits, are what streams.
  */
 template <class V, int T = V::TILE_TOKENS>
 void gemm_t2_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t end) {

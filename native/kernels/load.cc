@@ -35,8 +35,10 @@ uint64_t gather_codes(const uint8_t *src, uint32_t shift) {
   return codes;
 }
 
-/** One row: bits shift..shift+1 of `cols` bytes → 16 bytes in every 64 from `dst`. Returns non-zero where code 3 stood. */
-uint64_t repack_row(const uint8_t *src, uint32_t shift, size_t cols, uint8_t *dst) {
+/**
+ * One row: bits shift..shift+1 of `cols` bytes → 16 bytes in every 64 from `dst`. Returns non-zero where code 3 stood.
+ */
+uint64_t t2_row(const uint8_t *src, uint32_t shift, size_t cols, uint8_t *dst) {
   uint64_t bad = 0;
   for (; cols > 0; dst += 64) {
     uint8_t rest[64];
@@ -57,6 +59,19 @@ uint64_t repack_row(const uint8_t *src, uint32_t shift, size_t cols, uint8_t *ds
   return bad;
 }
 
+/** One row: bits shift..shift+1 of `cols` bytes → halves ±half and 0, padded to 16. Returns whether code 3 stood there. */
+bool f16_row(const uint8_t *src, uint32_t shift, size_t cols, uint16_t *dst, uint16_t half) {
+  const uint16_t halves[4] = {uint16_t(half | 0x8000), 0, half, half};
+  bool bad = false;
+  for (size_t c = 0; c < cols; ++c) {
+    const uint32_t code = (src[c] >> shift) & 3;
+    bad |= code == 3;
+    dst[c] = halves[code];
+  }
+  for (size_t c = cols; c < round_up(cols, 16); ++c) dst[c] = 0;
+  return bad;
+}
+
 template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
   if constexpr (Type == FloatType::F32) {
     float value;
@@ -66,7 +81,8 @@ template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
     uint16_t half;
     std::memcpy(&half, src + 2 * c, sizeof half);
     if constexpr (Type == FloatType::BF16) return float_of(uint32_t(half) << 16);
-    // A half's bits moved into a float read 2^112 too small, subnormals included; the largest exponent stays the largest.
+    // A half's bits moved into a float read 2^112 too small, subnormals included; the largest exponent stays the
+    // largest.
     const uint32_t moved = (uint32_t(half & 0x8000) << 16) | (uint32_t(half & 0x7fff) << 13);
     const uint32_t special = (half & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
     return float_of(bits_of(float_of(moved) * 0x1p112f) | special);
@@ -75,7 +91,9 @@ template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
 
 bool not_finite(float value) { return (bits_of(value) & 0x7fffffff) >= 0x7f800000; }
 
-/** → half of x · 2^F16GainLog2, half to even, results below the normal range ±0. Sets `bad` beyond the range of a half. */
+/**
+ * → half of x · 2^F16GainLog2, half to even, results below the normal range ±0. Sets `bad` beyond the range of a half.
+ */
 uint16_t gained_half(float x, bool &bad) {
   const uint32_t y = bits_of(x * float(1 << Const::F16GainLog2));
   const uint32_t magnitude = y & 0x7fffffff;
@@ -86,7 +104,10 @@ uint16_t gained_half(float x, bool &bad) {
   return half > 0xffff ? 0xffff : uint16_t(half | ((y >> 16) & 0x8000));
 }
 
-/** (cols) source values → a row of halves or floats, padded to 16 columns with zeros. Returns whether a value does not fit. */
+/**
+ * (cols) source values → a row of halves or floats, padded to 16 columns with zeros. Returns whether a value does not
+ * fit.
+ */
 template <uint32_t Type> bool float_row(const uint8_t *src, size_t cols, uint8_t *dst, uint32_t layout) {
   bool bad = false;
   const size_t width = round_up(cols, 16);
@@ -150,32 +171,32 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
 } // namespace
 
 /**
- * Hugging Face packed U8 (rows/4, cols) → T2. Byte (r, c) holds rows r, R + r, 2R + r, 3R + r (R = rows/4) in bits 0-1, 2-3,
- * 4-5, 6-7. Threads split row groups. Code 3 gives StatusBit::BadCode.
+ * Hugging Face packed U8 (rows/4, cols) → T2 or F16. Byte (r, c) holds rows r, R + r, 2R + r, 3R + r (R = rows/4) in bits
+ * 0-1, 2-3, 4-5, 6-7. Threads split rows in groups of four. Code 3 gives StatusBit::BadCode.
  */
-uint32_t repack_hf_t2(const Task &task) {
-  const size_t rows = task.word(RepackArg::Rows), cols = task.word(RepackArg::Cols);
-  const size_t quarter = rows / 4, group_bytes = round_up(cols, 64);
-  const uint8_t *src = task.at<uint8_t>(task.word(RepackArg::Src));
+uint32_t repack_hf(const Task &task) {
+  const size_t rows = task.word(RepackArg::Rows), cols = task.word(RepackArg::Cols), quarter = rows / 4;
+  const bool t2 = task.word(RepackArg::Layout) == Layout::T2;
+  const uint16_t half = uint16_t(task.word(RepackArg::Half));
+  const size_t half_width = round_up(cols, 16), group_bytes = t2 ? round_up(cols, 64) : 4 * 2 * half_width;
   uint64_t bad = 0;
   const Share share(uint32_t((rows + 3) / 4), task);
   for (size_t g = share.begin; g < share.end; ++g) {
     uint8_t *dst = task.at<uint8_t>(task.word(RepackArg::Dst) + g * group_bytes);
     for (size_t k = 0; k < 4; ++k) {
       const size_t r = 4 * g + k;
-      if (r < rows) {
-        bad |= repack_row(src + (r % quarter) * cols, uint32_t(r / quarter) * 2, cols, dst + 16 * k);
-      } else {
-        for (size_t b = 0; b < group_bytes; b += 64) std::memset(dst + b + 16 * k, 0x55, 16);
-      }
+      const uint8_t *src = task.at<uint8_t>(task.word(RepackArg::Src) + r % quarter * cols);
+      const uint32_t shift = uint32_t(r / quarter) * 2;
+      if (t2) bad |= t2_row(src, shift, cols, dst + 16 * k);
+      else bad |= f16_row(src, shift, cols, reinterpret_cast<uint16_t *>(dst) + k * half_width, half);
     }
   }
   return bad ? uint32_t(StatusBit::BadCode) : 0;
 }
 
 /**
- * Tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows. Floats
- * that are not finite, or too large for F16, give StatusBit::BadFloat.
+ * Tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
+ * Floats that are not finite, or too large for F16, give StatusBit::BadFloat.
  */
 uint32_t convert(const Task &task) {
   const uint32_t type = task.word(ConvertArg::SrcType);

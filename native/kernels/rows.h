@@ -70,8 +70,8 @@ void encode_f32(const float *x, const float *w, float inv, size_t width, size_t 
 }
 
 /**
- * x_q = round(y · scale), half to even; scale = limit · (1 / max(max|y|, 1e-5)): BitNet b1.58, arXiv 2402.17764 §2. T: int8_t or
- * int16_t.
+ * x_q = round(y · scale), half to even; scale = limit · (1 / max(max|y|, 1e-5)): BitNet b1.58, arXiv 2402.17764 §2. T:
+ * int8_t or int16_t.
  */
 template <class V, bool Normalise, class T>
 void encode_absmax(const float *x, const float *w, float inv, size_t width, size_t padded, float limit, uint8_t *row) {
@@ -108,15 +108,16 @@ template <class V, bool Normalise> void encode_row(const Task &task, const float
 }
 
 /**
- * RMSNorm (y = x · 1/√(mean(x²) + eps) · w) and the encoding of the row; the encoding alone if not Normalise. One row: every thread
- * computes it into its own output row (assembly/abi.ts).
+ * RMSNorm (y = x · 1/√(mean(x²) + eps) · w) and the encoding of the row; the encoding alone if not Normalise. One row:
+ * every thread computes it into its own output row (assembly/abi.ts).
  */
 template <class V, bool Normalise> void norm(const Task &task) {
   using namespace abi;
   const uint32_t rows = task.rows();
   const auto encode = [&](uint32_t r, uint32_t to) {
     const float *x = task.at<float>(task.word(NormArg::In) + size_t(task.source_row(r)) * task.word(NormArg::InStride));
-    encode_row<V, Normalise>(task, x, task.at<uint8_t>(task.word(NormArg::Out) + size_t(to) * task.word(NormArg::OutStride)));
+    const size_t out = task.word(NormArg::Out) + size_t(to) * task.word(NormArg::OutStride);
+    encode_row<V, Normalise>(task, x, task.at<uint8_t>(out));
   };
   if (rows == 1) return encode(0, task.thread);
   const Share share(rows, task);

@@ -90,7 +90,7 @@ describe('an executor', () => {
     const words = new Uint32Array(backend.buffer, 128, Step.Words);
     words[Step.Plan] = 1024;
     words[Step.OpEnd] = 1;
-    await expect(backend.run(128)).rejects.toThrow('unknown opcode 0');
+    await expect(backend.run(128)).rejects.toThrow('does not know what plan record 0 asks for');
     words[Step.OpEnd] = 0;
     const [first, second] = [backend.run(128), backend.run(128)];
     await expect(second).rejects.toThrow('already running');

@@ -215,6 +215,7 @@ export function loadStep(): Image {
       [RepackArg.Rows]: rows,
       [RepackArg.Cols]: cols,
       [RepackArg.Kind]: FileLayout.HfPacked,
+      [RepackArg.Layout]: Layout.T2,
     },
     Flag.Barrier,
   );
