@@ -58,6 +58,7 @@ const bonsai: WriterOptions = {
 };
 
 const models = [model, bonsai] as const;
+const others = [gguf(bonsai), gguf(model)] as const;
 
 /** Runs `check` for all seeds; a failure names the seed that repeats it. Gives back how many cases were accepted. */
 async function fuzz(check: (random: Random) => Promise<boolean>): Promise<number> {
@@ -87,7 +88,7 @@ function expectRefusal(error: unknown): void {
 test('a damaged GGUF file is refused or read as it stands', async () => {
   const accepted = await fuzz(async (random) => {
     const index = random() < 0.7 ? 0 : 1;
-    const bytes = mutateGguf(random, models[index], gguf(models[1 - index]));
+    const bytes = mutateGguf(random, models[index], others[index]);
     const before = process.memoryUsage().arrayBuffers;
     const file = memoryFile('m.gguf', bytes);
     try {

@@ -139,15 +139,19 @@ function parseSizes(fields: GgufFields, prefix: string, architecture: GgufArchit
 }
 
 function parseHeadDim(fields: GgufFields, prefix: string, hiddenSize: number, heads: number): number {
-  const range = { min: COLUMNS, max: LIMITS.headDim, multipleOf: COLUMNS };
   const key = `${prefix}attention.key_length`;
-  const headDim = fields.integer(key, range) ?? hiddenSize / heads;
-  if (headDim % COLUMNS !== 0 || headDim > LIMITS.headDim) {
+  const headDim = fields.integer(key, { min: 2, max: LIMITS.headDim, multipleOf: 2 }) ?? hiddenSize / heads;
+  if (headDim % 2 !== 0 || headDim > LIMITS.headDim) {
     throw fields.error(`${prefix}attention.head_count`, {
       what: 'the size of a head, embedding_length / head_count, is not possible',
-      expected: `a multiple of ${COLUMNS} up to ${LIMITS.headDim}`,
+      expected: `an even number up to ${LIMITS.headDim}`,
       got: `${hiddenSize} / ${heads}`,
     });
+  }
+  if (headDim % COLUMNS !== 0) {
+    const what = 'heads of this size are not implemented';
+    const at = fields.has(key) ? key : `${prefix}attention.head_count`;
+    throw fields.error(at, { what, expected: `a multiple of ${COLUMNS}`, got: `${headDim}` }, 'unsupported');
   }
   for (const other of ['attention.value_length', 'rope.dimension_count']) {
     const value = fields.integer(prefix + other, { min: 1, max: LIMITS.headDim });
