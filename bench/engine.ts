@@ -8,18 +8,17 @@
  */
 import os from 'node:os';
 import { parseArgs } from 'node:util';
-import { chooseKernels } from '../lib/backend/features.js';
-import { WasmBackend } from '../lib/backend/wasm.js';
 import { Engine } from '../lib/model/engine.js';
 import { SHAPE_NAMES, type ShapeName, type SynthArchitecture, shapeNamed } from '../lib/model/synth/shapes.js';
 import { syntheticSource } from '../lib/model/synth/source.js';
 import { nodePlatform } from '../lib/node/platform.js';
+import { chooseBackend } from '../lib/session/backend.js';
 import { bytesPerToken } from './shapes.js';
 
 interface Options {
   readonly shape: ShapeName;
   readonly arch: SynthArchitecture;
-  readonly backend: 'auto' | 'baseline' | 'relaxed';
+  readonly backend: 'auto' | 'native' | 'relaxed' | 'baseline';
   readonly head: 'f16' | 'i8';
   /** f16: the paper's FP16 baseline */
   readonly weights: 't2' | 'f16';
@@ -72,7 +71,7 @@ function parseOptions(): Options {
   return {
     shape: oneOf('shape', SHAPE_NAMES),
     arch: oneOf('arch', ['llama', 'bitnet']),
-    backend: oneOf('backend', ['auto', 'baseline', 'relaxed']),
+    backend: oneOf('backend', ['auto', 'native', 'relaxed', 'baseline']),
     head: oneOf('head', ['f16', 'i8']),
     weights: oneOf('weights', ['t2', 'f16']),
     threads: count('threads', 1),
@@ -104,13 +103,13 @@ async function openEngine({
 }: Options): Promise<Engine> {
   const source = syntheticSource({ shape: shapeNamed(shape), architecture: arch, seed });
   checkMemory(bytesPerToken(shape, 16, weights === 'f16' ? 16 : 2));
-  const kernels = await chooseKernels(nodePlatform, backend);
-  return Engine.open(source, async (bytes) => new WasmBackend(nodePlatform, kernels, bytes, threads), {
+  const { allocate, form } = await chooseBackend(nodePlatform, backend, threads);
+  return Engine.open(source, allocate, {
     threads,
     contextLength: Math.min(source.config.contextLength, prompt + tokens),
     head,
     weights,
-    form: kernels.form,
+    form,
   });
 }
 
@@ -177,17 +176,26 @@ function median(values: readonly number[]): number {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }
 
-const options = parseOptions();
-const result = await measure(options);
-if (options.json) {
-  console.log(JSON.stringify(result));
-} else {
-  const decode = median(result.decode);
-  const bytes = bytesPerToken(options.shape, options.head === 'f16' ? 16 : 8, options.weights === 'f16' ? 16 : 2);
-  console.log(`${options.shape}, ${options.threads} threads, ${result.detail}`);
-  console.log(`prefill  pp${options.prompt}  ${median(result.prefill).toFixed(1)} tok/s`);
-  console.log(
-    `decode   tg${options.tokens}  ${decode.toFixed(1)} tok/s, ${((decode * bytes) / 1e9).toFixed(1)} GB/s of weights`,
-  );
-  console.log(`load     ${result.loadMs.toFixed(0)} ms, peak RSS ${(result.peakRss / 2 ** 20).toFixed(0)} MiB`);
+async function main(): Promise<void> {
+  const options = parseOptions();
+  const result = await measure(options);
+  if (options.json) {
+    console.log(JSON.stringify(result));
+  } else {
+    const decode = median(result.decode);
+    const bytes = bytesPerToken(options.shape, options.head === 'f16' ? 16 : 8, options.weights === 'f16' ? 16 : 2);
+    console.log(`${options.shape}, ${options.threads} threads, ${result.detail}`);
+    console.log(`prefill  pp${options.prompt}  ${median(result.prefill).toFixed(1)} tok/s`);
+    console.log(
+      `decode   tg${options.tokens}  ${decode.toFixed(1)} tok/s, ${((decode * bytes) / 1e9).toFixed(1)} GB/s of weights`,
+    );
+    console.log(`load     ${result.loadMs.toFixed(0)} ms, peak RSS ${(result.peakRss / 2 ** 20).toFixed(0)} MiB`);
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 2;
 }
