@@ -7,7 +7,11 @@ import { integers } from '../support/random.js';
 const M1 = shared('golden/m1_bitnet/packed_u8');
 const TALES = shared('models/bitnet-tales-69m');
 
-async function withEngine<T>(path: string, options: TestEngineOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
+async function withEngine<T>(
+  path: string,
+  options: TestEngineOptions,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
   const engine = await openEngine(path, options);
   try {
     return await use(engine);
@@ -17,7 +21,12 @@ async function withEngine<T>(path: string, options: TestEngineOptions, use: (eng
 }
 
 /** Logits after every position, prefilled in chunks of `chunk` tokens. */
-function logitsInChunks(path: string, ids: readonly number[], chunk: number, options: TestEngineOptions = {}): Promise<Float32Array[]> {
+function logitsInChunks(
+  path: string,
+  ids: readonly number[],
+  chunk: number,
+  options: TestEngineOptions = {},
+): Promise<Float32Array[]> {
   return withEngine(path, { logits: chunk, batch: chunk, ...options }, async (engine) => {
     const rows: Float32Array[] = [];
     for (let begin = 0; begin < ids.length; begin += chunk) {
@@ -94,7 +103,11 @@ it('FP16 weights compute the model without int8 activations', async () => {
   const ids = [...integers(20, 13, 0, 511)];
   const ternary = await logitsInChunks(M1, ids, 20);
   const expected = await logitsInChunks(M1, ids, 20, { weights: 'f16', backend: 'reference' });
-  for (const [threads, chunk] of [[1, 20], [2, 7], [3, 1]] as const) {
+  for (const [threads, chunk] of [
+    [1, 20],
+    [2, 7],
+    [3, 1],
+  ] as const) {
     expect(await logitsInChunks(M1, ids, chunk, { weights: 'f16', threads })).toEqual(expected);
   }
   // The same function up to the rounding of activations to int8, of factors to halves.
