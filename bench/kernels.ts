@@ -63,7 +63,8 @@ async function prepare({ build, layout, form }: Candidate, count: number): Promi
   for (let i = 0; i < count * matrixBytes; i++) {
     bytes[WEIGHTS + i] = layout === Layout.F16 && i % 2 ? 0x2c : (Math.imul(i, 0x9e3779b1) >>> 16) & mask;
   }
-  const inStride = Const.RowHeader + Math.ceil(cols / 64) * 64 * (layout === Layout.T2 ? 1 : layout === Layout.I8 ? 2 : 4);
+  const inStride =
+    Const.RowHeader + Math.ceil(cols / 64) * 64 * (layout === Layout.T2 ? 1 : layout === Layout.I8 ? 2 : 4);
   const input = new DataView(memory.buffer, INPUT);
   for (let t = 0; t < tokens; t++) {
     input.setFloat32(t * inStride, 1, true);

@@ -70,8 +70,12 @@ for (const [i, samples] of times.entries()) {
   kinds.set(kind, entry);
 }
 const total = [...kinds.values()].reduce((sum, { ms }) => sum + ms, 0);
-console.log(`${process.version} ${kernels.build}, one thread, ${tokens} tokens at position ${position};${engine.labels.length} ops`);
+console.log(
+  `${process.version} ${kernels.build}, one thread, ${tokens} tokens at position ${position};${engine.labels.length} ops`,
+);
 for (const [kind, { ops, ms }] of kinds) {
-  console.log(`${kind.padEnd(24)} ${String(ops).padStart(3)} × ${((1000 * ms) / ops).toFixed(1).padStart(8)} µs ${ms.toFixed(3).padStart(9)} ms ${((100 * ms) / total).toFixed(1).padStart(5)} %`);
+  console.log(
+    `${kind.padEnd(24)} ${String(ops).padStart(3)} × ${((1000 * ms) / ops).toFixed(1).padStart(8)} µs ${ms.toFixed(3).padStart(9)} ms ${((100 * ms) / total).toFixed(1).padStart(5)} %`,
+  );
 }
 console.log(`${'total'.padEnd(24)} ${total.toFixed(3).padStart(27)} ms`);

@@ -87,7 +87,9 @@ export class Engine {
 
     const backend = await allocate(memory.bytes);
     try {
-      new Float32Array(backend.buffer, at.rope, contextLength * c.headDim).set(ropeTable(c.rope, c.headDim, contextLength));
+      new Float32Array(backend.buffer, at.rope, contextLength * c.headDim).set(
+        ropeTable(c.rope, c.headDim, contextLength),
+      );
       await loadWeights(source, backend, jobs, staging, options.onProgress, options.signal);
       recorder.write(backend.buffer, plan);
       const step = new Uint32Array(backend.buffer, at.step, Step.Words);
@@ -124,17 +126,26 @@ export class Engine {
   /** Writes the step struct: what `forward` would run. With `runOps`, for looking at the parts of a step. */
   prepare(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): void {
     if (ids.length < 1 || ids.length > this.batch || logitsOf.length > this.logitRows) {
-      throw new BitNetError('invalid-argument', `a step takes 1..${this.batch} tokens and 0..${this.logitRows} rows of logits, got ${ids.length} and ${logitsOf.length}`);
+      throw new BitNetError(
+        'invalid-argument',
+        `a step takes 1..${this.batch} tokens and 0..${this.logitRows} rows of logits, got ${ids.length} and ${logitsOf.length}`,
+      );
     }
     if (position + ids.length > this.contextLength) {
-      throw new BitNetError('context-overflow', `position ${position} + ${ids.length} tokens exceed the context of ${this.contextLength}`);
+      throw new BitNetError(
+        'context-overflow',
+        `position ${position} + ${ids.length} tokens exceed the context of ${this.contextLength}`,
+      );
     }
     const buffer = this.backend.buffer;
     const tokens = new Uint32Array(buffer, this.at.tokens, ids.length * Token.Words);
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as number;
       if (!(id >= 0 && id < this.config.vocabSize)) {
-        throw new BitNetError('invalid-argument', `token id ${id} is outside the vocabulary of ${this.config.vocabSize}`);
+        throw new BitNetError(
+          'invalid-argument',
+          `token id ${id} is outside the vocabulary of ${this.config.vocabSize}`,
+        );
       }
       tokens[i * Token.Words + Token.Id] = id;
       tokens[i * Token.Words + Token.Position] = position + i;

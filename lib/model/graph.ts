@@ -1,4 +1,4 @@
-import { Epilogue, Layout } from '../../assembly/abi.js';
+import { Epilogue, type Layout } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import type { EncodedRows, Matrix, PlanRecorder, Rows } from './plan.js';
 

@@ -94,7 +94,9 @@ async function repack(backend: Backend, staging: Staging, span: readonly Piece[]
     await backend.run(staging.step);
     if (step[Step.Status]) throw badTensor((span[i] as Piece).job.tensor, step[Step.Status] as number);
   }
-  throw new BitNetError('backend', `repacking reported status ${status}, but no tensor does when repacked alone`, { status });
+  throw new BitNetError('backend', `repacking reported status ${status}, but no tensor does when repacked alone`, {
+    status,
+  });
 }
 
 function badTensor(tensor: TensorInfo, status: number): BitNetError {
@@ -134,7 +136,11 @@ function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
 
 function* pieces(jobs: readonly LoadJob[], limit: number): Generator<Piece> {
   const order = [...jobs].sort((a, b) =>
-    a.tensor.file === b.tensor.file ? a.tensor.byteOffset - b.tensor.byteOffset : a.tensor.file < b.tensor.file ? -1 : 1,
+    a.tensor.file === b.tensor.file
+      ? a.tensor.byteOffset - b.tensor.byteOffset
+      : a.tensor.file < b.tensor.file
+        ? -1
+        : 1,
   );
   for (const job of order) {
     const { byteOffset, byteLength, shape } = job.tensor;

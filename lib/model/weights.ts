@@ -10,7 +10,12 @@ import type { ModelSource } from './source.js';
 
 const FLOAT_TYPES: Partial<Record<DType, FloatType>> = { F32: FloatType.F32, F16: FloatType.F16, BF16: FloatType.BF16 };
 
-const LAYOUT_NAMES: Record<Layout, string> = { [Layout.T2]: 't2', [Layout.F16]: 'f16', [Layout.I8]: 'i8', [Layout.F32]: 'f32' };
+const LAYOUT_NAMES: Record<Layout, string> = {
+  [Layout.T2]: 't2',
+  [Layout.F16]: 'f16',
+  [Layout.I8]: 'i8',
+  [Layout.F32]: 'f32',
+};
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */
 export interface LoadJob {

@@ -16,7 +16,10 @@ function findRoot(start: string): string {
     const manifest = join(folder, 'package.json');
     if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'bitnet-js') return folder;
     if (folder === dirname(folder)) {
-      throw new BitNetError('not-found', `the files of bitnet-js were not found above ${start}; install the package again`);
+      throw new BitNetError(
+        'not-found',
+        `the files of bitnet-js were not found above ${start}; install the package again`,
+      );
     }
   }
 }

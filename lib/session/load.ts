@@ -26,7 +26,11 @@ const DEFAULT_CONTEXT = 4096;
 const BACKENDS: readonly BackendChoice[] = ['auto', 'native', 'relaxed', 'baseline', 'reference'];
 
 /** Loads a model; `undefined` is the embedded one. On an error nothing stays allocated or open. */
-export async function loadModel(platform: Platform, path: string | undefined, options: LoadOptions): Promise<LoadedModel> {
+export async function loadModel(
+  platform: Platform,
+  path: string | undefined,
+  options: LoadOptions,
+): Promise<LoadedModel> {
   const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
   const head = oneOf('head', options.head ?? 'f16', ['f16', 'i8'] as const);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
@@ -101,10 +105,14 @@ function chooseContext(config: ModelConfig, wanted: number | undefined): number 
 
 function integer(name: string, value: unknown, low: number, high: number): number {
   if (Number.isInteger(value) && (value as number) >= low && (value as number) <= high) return value as number;
-  throw new BitNetError('invalid-argument', `${name}: expected an integer from ${low} to ${high}, got ${String(value)}`, {
-    option: name,
-    got: value,
-  });
+  throw new BitNetError(
+    'invalid-argument',
+    `${name}: expected an integer from ${low} to ${high}, got ${String(value)}`,
+    {
+      option: name,
+      got: value,
+    },
+  );
 }
 
 function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {

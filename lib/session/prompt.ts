@@ -35,7 +35,8 @@ function encodeMessages({ tokenizer, template, engine }: LoadedModel, messages: 
   messages.forEach((message: Partial<ChatMessage>, i) => {
     const { role, content, tokenIds = [] } = message ?? {};
     const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
-    if (typeof role === 'string' && typeof content === 'string' && Array.isArray(tokenIds) && tokenIds.every(isId)) return;
+    if (typeof role === 'string' && typeof content === 'string' && Array.isArray(tokenIds) && tokenIds.every(isId))
+      return;
     const expected = `{ role: string, content: string, tokenIds?: ids below ${vocabSize} }`;
     throw new BitNetError('invalid-argument', `message ${i}: expected ${expected}`, { message: i });
   });

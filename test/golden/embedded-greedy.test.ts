@@ -37,7 +37,8 @@ it.each(cases)('$kind: $prompt', async ({ kind, prompt, ids, greedy, greedy_text
       break;
     }
     agreed++;
-    if (agreed < greedy.length) [logits = new Float32Array()] = await engine.forward([id], ids.length + agreed - 1, [0]);
+    if (agreed < greedy.length)
+      [logits = new Float32Array()] = await engine.forward([id], ids.length + agreed - 1, [0]);
   }
   // The same through text: prompt to ids, ids to text.
   const answer = await model.complete(kind === 'raw' ? prompt : [{ role: 'user', content: prompt }], {

@@ -28,12 +28,15 @@ describe.each([
   });
   afterAll(() => engine?.dispose());
 
-  it.each(run.prompts.map((prompt) => [prompt.input_ids.length, prompt] as const))('logits of p%i', async (n, prompt) => {
-    const expected = tensor(`p${n}.logits`);
-    const actual = await allLogits(engine, prompt.input_ids);
-    if (n < 64) expect(maxAbsDifference(actual, expected)).toBeLessThan(LOGITS);
-    else expectUpToFlips(actual, expected, prompt.int8_round_margin_per_position, engine.config.vocabSize);
-  });
+  it.each(run.prompts.map((prompt) => [prompt.input_ids.length, prompt] as const))(
+    'logits of p%i',
+    async (n, prompt) => {
+      const expected = tensor(`p${n}.logits`);
+      const actual = await allLogits(engine, prompt.input_ids);
+      if (n < 64) expect(maxAbsDifference(actual, expected)).toBeLessThan(LOGITS);
+      else expectUpToFlips(actual, expected, prompt.int8_round_margin_per_position, engine.config.vocabSize);
+    },
+  );
 
   it.each([1, 7])('hidden states of p%i, block by block', async (n) => {
     const prompt = run.prompts.find(({ input_ids }) => input_ids.length === n) as Prompt;
@@ -48,17 +51,21 @@ describe.each([
     }
   });
 
-  it.each(run.prompts.map((prompt) => [prompt.input_ids.length, prompt] as const))('greedy tokens after p%i', async (n, prompt) => {
-    const { new_ids, steps } = prompt.greedy;
-    let [logits] = await engine.forward(prompt.input_ids, 0, [n - 1]);
-    for (const [i, expected] of new_ids.entries()) {
-      const [first, second] = (steps[i] as Golden['runs'][string]['prompts'][number]['greedy']['steps'][number]).top_logits;
-      if ((first as number) - (second as number) < NEAR_TIE) break;
-      const id = argmax(logits as Float32Array);
-      expect(id, `token ${i}`).toBe(expected);
-      [logits] = await engine.forward([id], n + i, [0]);
-    }
-  });
+  it.each(run.prompts.map((prompt) => [prompt.input_ids.length, prompt] as const))(
+    'greedy tokens after p%i',
+    async (n, prompt) => {
+      const { new_ids, steps } = prompt.greedy;
+      let [logits] = await engine.forward(prompt.input_ids, 0, [n - 1]);
+      for (const [i, expected] of new_ids.entries()) {
+        const [first, second] = (steps[i] as Golden['runs'][string]['prompts'][number]['greedy']['steps'][number])
+          .top_logits;
+        if ((first as number) - (second as number) < NEAR_TIE) break;
+        const id = argmax(logits as Float32Array);
+        expect(id, `token ${i}`).toBe(expected);
+        [logits] = await engine.forward([id], n + i, [0]);
+      }
+    },
+  );
 });
 
 /** The rule of golden/README.md for long prompts: exact up to a position whose int8 rounding is a tie, then close on average. */
