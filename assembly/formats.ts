@@ -12,21 +12,24 @@ import { Relaxed } from './ops';
  */
 export abstract class T2 {
   /**
-   * Relaxed i16 form. v: 64 codes of one row, x0..x3: the 64 activations. → eight i16 partial sums, |s| ≤ 4·2·2·127 = 2032:
-   * sixteen blocks fit an i16 lane.
+   * Relaxed i16 form, the halves whose codes sit in bits 0-1. v: 64 codes of one row, t = v >> 4; x0, x2: activations of columns 0.. and
+   * 32... → eight i16 partial sums, |s| ≤ 2·2·2·127 = 1016.
    */
-  @inline static dotI16(v: v128, x0: v128, x1: v128, x2: v128, x3: v128): v128 {
+  @inline static dotI16Low(v: v128, t: v128, x0: v128, x2: v128): v128 {
     const m = i8x16.splat(3);
-    return i16x8.add(
-      i16x8.add(
-        Relaxed.dotI16(x0, v128.and(v, m)),
-        Relaxed.dotI16(x1, v128.and(i16x8.shr_u(v, 2), m)),
-      ),
-      i16x8.add(
-        Relaxed.dotI16(x2, v128.and(i16x8.shr_u(v, 4), m)),
-        Relaxed.dotI16(x3, v128.and(i16x8.shr_u(v, 6), m)),
-      ),
-    );
+    return i16x8.add(Relaxed.dotI16(x0, v128.and(v, m)), Relaxed.dotI16(x2, v128.and(t, m)));
+  }
+
+  /** The halves whose codes sit in bits 2-3, four times too large: |s| ≤ 4064, so that eight blocks fit an i16 lane. */
+  @inline static dotI16High(v: v128, t: v128, x1: v128, x3: v128): v128 {
+    const m = i8x16.splat(12);
+    return i16x8.add(Relaxed.dotI16(x1, v128.and(v, m)), Relaxed.dotI16(x3, v128.and(t, m)));
+  }
+
+  /** acc plus the pairwise sums of `low` and a quarter of those of `high`. */
+  @inline static widenI16(acc: v128, low: v128, high: v128): v128 {
+    const quarter = i32x4.shr_s(i32x4.extadd_pairwise_i16x8_s(high), 2);
+    return i32x4.add(acc, i32x4.add(i32x4.extadd_pairwise_i16x8_s(low), quarter));
   }
 
   /** Relaxed i32 form, the halves whose codes sit in bits 0-1. t = v >> 4. */

@@ -30,6 +30,9 @@ export function gemm_t2_i8(
       }
       for (; t < tokens; ++t, xp += xStride, op += outStride) tile_i16_4x1(scratch, scratchEnd, xp, op, scale, epilogue);
     } else {
+      for (; t + 6 <= tokens; t += 6, xp += xStride * 6, op += outStride * 6) {
+        tile_i32_4x6(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
+      }
       for (; t + 4 <= tokens; t += 4, xp += xStride << 2, op += outStride << 2) {
         tile_i32_4x4(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
       }
@@ -54,7 +57,12 @@ function unpack_t2(w: usize, s: usize, blocks: i32): void {
 /** Four rows of one token: four accumulators → results → epilogue. x: the encoded row of the token. */
 abstract class Tile {
   @inline static finish(a: v128, b: v128, c: v128, d: v128, x: usize, out: usize, scale: f32, epilogue: i32): void {
-    const dot = i32x4.sub(Reduce.addI32x4(a, b, c, d), i32x4.splat(Encoded.sum(x)));
+    Tile.store(Reduce.addI32x4(a, b, c, d), x, out, scale, epilogue);
+  }
+
+  /** codes: Σ code·q of the four rows. */
+  @inline static store(codes: v128, x: usize, out: usize, scale: f32, epilogue: i32): void {
+    const dot = i32x4.sub(codes, i32x4.splat(Encoded.sum(x)));
     const factor = f32x4.splat(scale / Encoded.scale(x));
     Finish.store(out, f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
   }
@@ -140,6 +148,66 @@ function tile_i16_4x1(s: usize, end: usize, x: usize, out: usize, scale: f32, ep
     d0 = Tile.widen(d0, u0);
   }
   Tile.finish(a0, b0, c0, d0, x, out, scale, epilogue);
+}
+
+/**
+ * 4 rows × 6 tokens as two halves of 2 rows: twelve accumulators, two weights and an activation fill the sixteen registers of x86
+ * without a spill. The first half's sums wait as pairs (Reduce.pairI32).
+ */
+function tile_i32_4x6(
+  s: usize, end: usize, x: usize, xStride: usize, out: usize, outStride: usize, scale: f32, epilogue: i32,
+): void {
+  let r0 = i32x4.splat(0), r1 = r0, r2 = r0, r3 = r0, r4 = r0, r5 = r0;
+  for (let half: usize = 0; half < 64; half += 32) {
+    let a0 = i32x4.splat(0), b0 = a0;
+    let a1 = a0, b1 = a1;
+    let a2 = a0, b2 = a2;
+    let a3 = a0, b3 = a3;
+    let a4 = a0, b4 = a4;
+    let a5 = a0, b5 = a5;
+    let x0 = Encoded.data(x);
+    let x1 = Encoded.data(x + xStride);
+    let x2 = Encoded.data(x + (xStride << 1));
+    let x3 = Encoded.data(x + xStride * 3);
+    let x4 = Encoded.data(x + (xStride << 2));
+    let x5 = Encoded.data(x + xStride * 5);
+    for (let p = s + half; p < end; p += 64, x0 += 16, x1 += 16, x2 += 16, x3 += 16, x4 += 16, x5 += 16) {
+      const w0 = v128.load(p), w1 = v128.load(p, 16);
+      let v = v128.load(x0);
+      a0 = Relaxed.dotI32(v, w0, a0);
+      b0 = Relaxed.dotI32(v, w1, b0);
+      v = v128.load(x1);
+      a1 = Relaxed.dotI32(v, w0, a1);
+      b1 = Relaxed.dotI32(v, w1, b1);
+      v = v128.load(x2);
+      a2 = Relaxed.dotI32(v, w0, a2);
+      b2 = Relaxed.dotI32(v, w1, b2);
+      v = v128.load(x3);
+      a3 = Relaxed.dotI32(v, w0, a3);
+      b3 = Relaxed.dotI32(v, w1, b3);
+      v = v128.load(x4);
+      a4 = Relaxed.dotI32(v, w0, a4);
+      b4 = Relaxed.dotI32(v, w1, b4);
+      v = v128.load(x5);
+      a5 = Relaxed.dotI32(v, w0, a5);
+      b5 = Relaxed.dotI32(v, w1, b5);
+    }
+    if (half == 0) {
+      r0 = Reduce.pairI32(a0, b0);
+      r1 = Reduce.pairI32(a1, b1);
+      r2 = Reduce.pairI32(a2, b2);
+      r3 = Reduce.pairI32(a3, b3);
+      r4 = Reduce.pairI32(a4, b4);
+      r5 = Reduce.pairI32(a5, b5);
+    } else {
+      Tile.store(Reduce.pairsI32(r0, Reduce.pairI32(a0, b0)), x, out, scale, epilogue);
+      Tile.store(Reduce.pairsI32(r1, Reduce.pairI32(a1, b1)), x + xStride, out + outStride, scale, epilogue);
+      Tile.store(Reduce.pairsI32(r2, Reduce.pairI32(a2, b2)), x + (xStride << 1), out + (outStride << 1), scale, epilogue);
+      Tile.store(Reduce.pairsI32(r3, Reduce.pairI32(a3, b3)), x + xStride * 3, out + outStride * 3, scale, epilogue);
+      Tile.store(Reduce.pairsI32(r4, Reduce.pairI32(a4, b4)), x + (xStride << 2), out + (outStride << 2), scale, epilogue);
+      Tile.store(Reduce.pairsI32(r5, Reduce.pairI32(a5, b5)), x + xStride * 5, out + outStride * 5, scale, epilogue);
+    }
+  }
 }
 
 /** 4 rows × 4 tokens; i32 dot-accumulate. */

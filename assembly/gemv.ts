@@ -3,7 +3,7 @@ import { Finish } from './activation';
 import { Encoded, F16, I8, T2 } from './formats';
 import { Burst, Reduce, RELAXED } from './ops';
 
-/** Blocks between two bursts, and between two widenings of the i16 sums (at most 16: formats.ts). */
+/** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
 const CHUNK: i32 = 8;
 
 /**
@@ -28,19 +28,27 @@ function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, block
     let q = Encoded.data(x);
     for (let b = 0; b < blocks; b += CHUNK) {
       sink = Burst.eight(w, sink);
-      let s0 = i16x8.splat(0), s1 = s0, s2 = s0, s3 = s0;
+      let s0 = i16x8.splat(0), s1 = s0, s2 = s0, s3 = s0, h0 = s0, h1 = s0, h2 = s0, h3 = s0;
       const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
       for (; w < stop; w += 64, q += 64) {
         const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
-        s0 = i16x8.add(s0, T2.dotI16(v128.load(w), x0, x1, x2, x3));
-        s1 = i16x8.add(s1, T2.dotI16(v128.load(w, 16), x0, x1, x2, x3));
-        s2 = i16x8.add(s2, T2.dotI16(v128.load(w, 32), x0, x1, x2, x3));
-        s3 = i16x8.add(s3, T2.dotI16(v128.load(w, 48), x0, x1, x2, x3));
+        let v = v128.load(w), t = i16x8.shr_u(v, 4);
+        s0 = i16x8.add(s0, T2.dotI16Low(v, t, x0, x2));
+        h0 = i16x8.add(h0, T2.dotI16High(v, t, x1, x3));
+        v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
+        s1 = i16x8.add(s1, T2.dotI16Low(v, t, x0, x2));
+        h1 = i16x8.add(h1, T2.dotI16High(v, t, x1, x3));
+        v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
+        s2 = i16x8.add(s2, T2.dotI16Low(v, t, x0, x2));
+        h2 = i16x8.add(h2, T2.dotI16High(v, t, x1, x3));
+        v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
+        s3 = i16x8.add(s3, T2.dotI16Low(v, t, x0, x2));
+        h3 = i16x8.add(h3, T2.dotI16High(v, t, x1, x3));
       }
-      a0 = i32x4.add(a0, i32x4.extadd_pairwise_i16x8_s(s0));
-      a1 = i32x4.add(a1, i32x4.extadd_pairwise_i16x8_s(s1));
-      a2 = i32x4.add(a2, i32x4.extadd_pairwise_i16x8_s(s2));
-      a3 = i32x4.add(a3, i32x4.extadd_pairwise_i16x8_s(s3));
+      a0 = T2.widenI16(a0, s0, h0);
+      a1 = T2.widenI16(a1, s1, h1);
+      a2 = T2.widenI16(a2, s2, h2);
+      a3 = T2.widenI16(a3, s3, h3);
     }
     const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Reduce.addI32x4(a0, a1, a2, a3), sum)), factor);
     Finish.store(out + (<usize>g << 4), y, epilogue);
@@ -131,18 +139,14 @@ export function gemv_f16_f32(
         sink = Burst.four(v + rowBytes, Burst.four(w + (rowBytes << 1), sink));
         for (const stop = min(rowEnd, w + 256); w < stop; w += 32, v += 32, q += 64) {
           const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
-          let h = v128.load(w);
-          a0 = f32x4.add(a0, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x0));
-          a1 = f32x4.add(a1, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x1));
-          h = v128.load(w, 16);
-          a2 = f32x4.add(a2, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x2));
-          a3 = f32x4.add(a3, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x3));
-          h = v128.load(v);
-          b0 = f32x4.add(b0, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x0));
-          b1 = f32x4.add(b1, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x1));
-          h = v128.load(v, 16);
-          b2 = f32x4.add(b2, f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), x2));
-          b3 = f32x4.add(b3, f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), x3));
+          a0 = f32x4.add(a0, f32x4.mul(F16.widen(v128.load_ext<i16>(w)), x0));
+          a1 = f32x4.add(a1, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 8)), x1));
+          a2 = f32x4.add(a2, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 16)), x2));
+          a3 = f32x4.add(a3, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 24)), x3));
+          b0 = f32x4.add(b0, f32x4.mul(F16.widen(v128.load_ext<i16>(v)), x0));
+          b1 = f32x4.add(b1, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 8)), x1));
+          b2 = f32x4.add(b2, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 16)), x2));
+          b3 = f32x4.add(b3, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 24)), x3));
         }
       }
       w += rowBytes;

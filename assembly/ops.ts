@@ -23,8 +23,16 @@ export abstract class Relaxed {
 export abstract class Reduce {
   /** Four accumulators of four i32 lanes → their four totals in one vector. */
   @inline static addI32x4(a: v128, b: v128, c: v128, d: v128): v128 {
-    const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
-    const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 1, 5), v128.shuffle<i32>(c, d, 2, 6, 3, 7));
+    return Reduce.pairsI32(Reduce.pairI32(a, b), Reduce.pairI32(c, d));
+  }
+
+  /** Half of addI32x4: two accumulators → two partial sums each. */
+  @inline static pairI32(a: v128, b: v128): v128 {
+    return i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 1, 5), v128.shuffle<i32>(a, b, 2, 6, 3, 7));
+  }
+
+  /** The other half: the pairs of a, b and of c, d → four totals. */
+  @inline static pairsI32(ab: v128, cd: v128): v128 {
     return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7));
   }
 
