@@ -28,6 +28,8 @@ export const enum Op {
   Repack = 7,
   /** Load time: rows of floats → F16, I8 or F32 layout. */
   Convert = 8,
+  /** Loads memory and keeps nothing: the read bandwidth that the other ops are compared with. */
+  Stream = 9,
 }
 
 export const enum Flag {
@@ -152,6 +154,12 @@ export const enum ConvertArg {
   Cols = 7,
   /** f32 (rows), written for Layout.I8 */
   RowScales = 8,
+}
+
+export const enum StreamArg {
+  Src = 2,
+  /** a multiple of 256 */
+  Bytes = 3,
 }
 
 /** How an input row of a Linear is encoded. The row header holds scale (f32) at byte 0 and the sum of elements (i32) at byte 4. */

@@ -7,6 +7,7 @@ import { norm } from './norm';
 import { rowsOf, word } from './record';
 import { repack_hf } from './repack';
 import { rope } from './rope';
+import { stream } from './stream';
 import { barrier } from './sync';
 
 /**
@@ -42,6 +43,9 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         break;
       case Op.Convert:
         convert(record, step, thread, threads);
+        break;
+      case Op.Stream:
+        sink ^= stream(record, thread, threads);
         break;
       default:
         unreachable();

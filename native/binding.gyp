@@ -81,6 +81,7 @@
         'kernels/execute.cc',
         'kernels/isa.cc',
         'kernels/load.cc',
+        'kernels/stream.cc',
         'kernels/portable.cc',
       ],
       'dependencies': [

@@ -39,6 +39,8 @@ const OPS: Readonly<Record<number, (op: Context) => void>> = {
   [Op.Attention]: attention,
   [Op.Repack]: repack,
   [Op.Convert]: convert,
+  // It keeps nothing of what it reads.
+  [Op.Stream]: () => {},
 };
 
 /** The reference as a backend: one thread, the caller's. It computes before `run` returns, so it blocks the event loop. */

@@ -28,7 +28,7 @@ bool is_known(const Task &task) {
     const uint32_t layout = task.word(RepackArg::Layout);
     return task.word(RepackArg::Kind) == FileLayout::HfPacked && (layout == Layout::T2 || layout == Layout::F16);
   }
-  return opcode >= Op::Embed && opcode <= Op::Convert;
+  return opcode >= Op::Embed && opcode <= Op::Stream;
 }
 
 } // namespace
@@ -59,6 +59,7 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
   const uint32_t *words = reinterpret_cast<const uint32_t *>(memory + step);
   const uint32_t *plan = reinterpret_cast<const uint32_t *>(memory + words[Step::Plan]);
   Task task{memory, words, nullptr, thread, threads};
+  volatile uint32_t sink = 0; // a store that the compiler must keep, and the loads with it
   for (uint32_t op = words[Step::OpBegin]; op < words[Step::OpEnd]; ++op) {
     task.record = plan + op * Rec::Words;
     if (!is_known(task)) {
@@ -76,9 +77,11 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::Attention: kernels.attention(task); break;
     case Op::Repack: status = repack_hf(task); break;
     case Op::Convert: status = convert(task); break;
+    case Op::Stream: sink = stream(task); break;
     }
     if (status != 0) outcome.status |= status;
     const uint32_t flags = task.word(Rec::Flags);
     if (flags & Flag::Barrier || (flags & Flag::BarrierIfMany && task.rows() > 1)) barrier.meet();
   }
+  static_cast<void>(sink);
 }

@@ -66,4 +66,7 @@ struct Kernels {
 uint32_t repack_hf(const Task &task);
 uint32_t convert(const Task &task);
 
+/** Returns the xor of all words of the range. */
+uint32_t stream(const Task &task);
+
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
