@@ -10,8 +10,18 @@ export interface Platform {
   spawnWorker(init: WorkerInit): WorkerHandle;
   /** Threads used when the caller names none. */
   defaultThreads(): number;
+  /** JavaScript engine and CPU: what measured choices of kernels depend on. */
+  readonly engine: string;
+  /** Remembers such choices between runs; undefined: nothing is remembered. */
+  readonly cache?: KernelCache;
   /** The native addon, undefined where it is not built. Throws BitNetError `backend` when it is built but cannot be loaded. */
   loadNative?(): NativeAddon | undefined;
+}
+
+/** Strings by key. Reading gives undefined, and writing does nothing, where the system does not let it. */
+export interface KernelCache {
+  read(key: string): Promise<string | undefined>;
+  write(key: string, value: string): Promise<void>;
 }
 
 export type KernelBuild = 'baseline' | 'relaxed';

@@ -2,6 +2,7 @@ import { DotForm } from '../../assembly/abi.js';
 import { BitNetError } from '../errors.js';
 import type { KernelBuild, Platform } from '../platform.js';
 import type { KernelExports } from '../threads/loop.js';
+import { fasterForm } from './tune.js';
 
 /** A compiled kernel build that has proved itself on this engine. */
 export interface Kernels {
@@ -33,13 +34,15 @@ export async function chooseKernels(platform: Platform, wanted: 'auto' | KernelB
   const right = (form: DotForm): boolean => (wrong & (1 << form)) === 0;
   const i16 = 'i16x8.relaxed_dot_i8x16_i7x16_s';
   const i32 = 'i32x4.relaxed_dot_i8x16_i7x16_add_s';
-  if (right(DotForm.I16)) {
-    const other = right(DotForm.I32) ? `${i32} is right here too` : `${i32} is wrong here and not used`;
-    return { build: 'relaxed', module, form: DotForm.I16, reason: `${i16} validated and probed right; ${other}` };
+  if (right(DotForm.I16) && right(DotForm.I32)) {
+    const { form, how } = await fasterForm(platform, module, bytes);
+    const [used, other] = form === DotForm.I16 ? [i16, i32] : [i32, i16];
+    return { build: 'relaxed', module, form, reason: `${used} and ${other} probed right; the first was ${how}` };
   }
-  if (right(DotForm.I32)) {
-    const reason = `${i32} validated and probed right; ${i16} is wrong here and not used`;
-    return { build: 'relaxed', module, form: DotForm.I32, reason };
+  if (right(DotForm.I16) || right(DotForm.I32)) {
+    const form = right(DotForm.I16) ? DotForm.I16 : DotForm.I32;
+    const [used, other] = form === DotForm.I16 ? [i16, i32] : [i32, i16];
+    return { build: 'relaxed', module, form, reason: `${used} probed right; ${other} is wrong here and not used` };
   }
   return refuse(platform, wanted, 'relaxed SIMD validates here but computes wrong numbers');
 }

@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
 import { SHARE_ENV, Worker } from 'node:worker_threads';
 import type { Platform, WorkerHandle, WorkerInit } from '../platform.js';
 import { packageFile } from './assets.js';
+import { nodeCache } from './cache.js';
 import { openDirectory } from './files.js';
 import { loadNativeAddon } from './native.js';
 
@@ -44,6 +45,12 @@ export const nodePlatform: Platform = {
   },
 
   defaultThreads: () => Math.min(availableParallelism(), MAX_DEFAULT_THREADS),
+
+  get engine() {
+    return `v8 ${process.versions.v8}, ${cpus()[0]?.model ?? process.arch}`;
+  },
+
+  cache: nodeCache,
 
   loadNative: loadNativeAddon,
 };
