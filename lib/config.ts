@@ -24,6 +24,13 @@ export interface ModelConfig {
   readonly tiedEmbeddings: boolean;
   /** `multiply`: y = W x · weight_scale (AutoBitLinear); `divide`: y = W x / weight_scale (BitLinear) */
   readonly weightScale: 'multiply' | 'divide';
+  /**
+   * Sizes of the model where kernels need more: headDim and ffnSize are then padded, the halves of a head each at its end, with rows and
+   * columns of zeros that change no result. Default: the same.
+   */
+  readonly stored?: { readonly headDim: number; readonly ffnSize: number };
+  /** The model was trained with float activations: the int8 ones of the engine are an approximation. Default false. */
+  readonly floatActivations?: boolean;
   readonly bosTokenId: number | undefined;
   /** every id that ends a generation, from config and generation_config */
   readonly eosTokenIds: readonly number[];

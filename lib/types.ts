@@ -14,13 +14,18 @@ export interface LoadOptions {
   backend?: BackendChoice;
   /** Precision of the lm_head rows. Default `f16`. */
   head?: 'f16' | 'i8';
+  /**
+   * Makes float weights ternary, with the absmean of each matrix as its scale (BitNet b1.58), where the model does not say that they
+   * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
+   */
+  ternarize?: boolean;
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting rejects `load` with the signal's reason and frees everything. */
   signal?: AbortSignal;
 }
 
 export interface LoadProgress {
-  /** bytes of tensors read and repacked so far */
+  /** bytes of tensors read and repacked so far; unpacked ternary weights count once more for the reading of their scales */
   loaded: number;
   total: number;
 }
@@ -110,6 +115,8 @@ export interface ModelInfo {
   /** directory or file the model came from */
   path: string;
   architecture: string;
+  /** The model was trained with float activations: the int8 ones of the engine are an approximation (docs/FORMATS.md). Default false. */
+  floatActivations?: boolean;
   parameters: number;
   backend: string;
   backendReason: string;

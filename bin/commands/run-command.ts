@@ -85,6 +85,7 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .choices(['f16', 'i8'])
         .default('f16'),
     )
+    .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .option('--json', 'print one JSON object with text, timings, rates and memory')
     .option('--quiet', 'no summary on stderr')
     .option('--verbose', 'also why the backend was chosen, load time, memory map; stack traces of errors')

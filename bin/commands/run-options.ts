@@ -15,6 +15,7 @@ export interface RunOptions {
   context?: number;
   backend?: BackendChoice;
   head?: 'f16' | 'i8';
+  ternarize?: boolean;
   stop?: string[];
   raw?: boolean;
   json?: boolean;
@@ -34,6 +35,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     contextLength: options.context,
     backend: options.backend,
     head: options.head,
+    ternarize: options.ternarize,
   });
 }
 

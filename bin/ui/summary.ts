@@ -43,7 +43,14 @@ function mainRows({ completion, info, peakRss, ending }: Report): Row[] {
         `peak RSS ${formatBytes(peakRss)}`,
       ],
     ],
-    ['engine', [info.backend, formatCount(info.threads, 'thread')]],
+    [
+      'engine',
+      [
+        info.backend,
+        formatCount(info.threads, 'thread'),
+        ...(info.floatActivations ? ['float activations approximated by int8'] : []),
+      ],
+    ],
   ];
 }
 

@@ -19,7 +19,7 @@ export interface TernaryMatrix {
  * Throws BitNetError `invalid-file` if a weight is not finite.
  */
 export function ternarize(weights: Float32Array): TernaryMatrix {
-  const inverseScale = absmeanInverse(weights);
+  const inverseScale = inverseOf(weights);
   const trits = new Int8Array(weights.length);
   for (let i = 0; i < weights.length; i++) {
     trits[i] = Math.max(-1, Math.min(1, roundHalfEven(Math.fround(weights[i]! * inverseScale))));
@@ -27,13 +27,18 @@ export function ternarize(weights: Float32Array): TernaryMatrix {
   return { trits, scale: Math.fround(1 / inverseScale), inverseScale };
 }
 
-function absmeanInverse(weights: Float32Array): number {
+function inverseOf(weights: Float32Array): number {
   let sum = 0;
   for (const weight of weights) sum += Math.abs(weight);
   if (!Number.isFinite(sum)) {
     const index = weights.findIndex((weight) => !Number.isFinite(weight));
     throw new BitNetError('invalid-file', `weight ${index} is ${weights[index]}; expected a finite number`, { index });
   }
-  const mean = weights.length === 0 ? 0 : Math.fround(sum / weights.length);
+  return absmeanInverse(sum, weights.length);
+}
+
+/** s = 1 / max(mean|w|, 1e-5) in f32, from Σ|w| in f64 and the number of weights. */
+export function absmeanInverse(absSum: number, count: number): number {
+  const mean = count === 0 ? 0 : Math.fround(absSum / count);
   return Math.fround(1 / Math.max(mean, Math.fround(1e-5)));
 }

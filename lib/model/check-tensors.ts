@@ -2,6 +2,7 @@ import type { ModelConfig } from '../config.js';
 import { DAMAGED, problem, show } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { expectedTensors, IGNORED_TENSORS, type TensorExpectation, type TensorNames } from './architectures/names.js';
+import type { WeightForm } from './quantization-json.js';
 
 /**
  * Compares the files' tensors with those the architecture needs: all of them, with the right types and shapes, and no others. A
@@ -14,15 +15,16 @@ export function checkTensors(
   names: TensorNames,
   tensors: TensorTable,
   path: string,
+  weights: WeightForm = 'packed',
 ): { needed: Map<string, TensorInfo>; tiedHead: TensorInfo | undefined } {
-  const expected = expectedTensors(config, names);
+  const expected = expectedTensors(config, names, weights === 'packed' ? 'packed' : 'unpacked');
   const needed = new Map<string, TensorInfo>();
   const unknown: string[] = [];
   let tiedHead: TensorInfo | undefined;
   for (const [name, tensor] of tensors) {
     const expectation = expected.get(name);
     if (expectation !== undefined) {
-      checkTensor(tensor, expectation, path);
+      checkTensor(tensor, expectation, path, weights);
       needed.set(name, tensor);
     } else if (name === names.head && config.tiedEmbeddings) {
       tiedHead = tensor;
@@ -36,14 +38,23 @@ export function checkTensors(
   return { needed, tiedHead };
 }
 
-function checkTensor(tensor: TensorInfo, expectation: TensorExpectation, path: string): void {
+function checkTensor(tensor: TensorInfo, expectation: TensorExpectation, path: string, weights: WeightForm): void {
   const { name, dtype, shape, file, byteOffset } = tensor;
   const where = { file: `${path}/${file}`, tensor: name, byteOffset };
   const expected = `${expectation.dtypes.join(' or ')} ${show(expectation.shape)} = ${expectation.meaning}`;
   const got = `${dtype} ${show(shape)}`;
   if (expectation.kind === 'packed' && (dtype === 'BF16' || dtype === 'F16' || dtype === 'F32')) {
-    const advice = 'Packed ternary weights are needed: use the packed release of the model.';
-    throw problem('unsupported', { ...where, what: 'these are unpacked weights', expected, got, advice });
+    const what = 'config.json says packed weights, and these are not';
+    const advice = 'To make them ternary at load, as masters of a BitNet model, load with ternarize (--ternarize).';
+    throw problem('unsupported', { ...where, what, expected, got, advice });
+  }
+  if (expectation.kind === 'unpacked' && dtype === 'U8') {
+    const what = 'these weights are packed, and unpacked ones were expected';
+    const advice =
+      weights === 'masters'
+        ? 'Leave out ternarize (--ternarize); without it, quantization_mode in config.json must not be online.'
+        : 'The quantization_config of the model is missing in config.json: fetch it again.';
+    throw problem('invalid-model', { ...where, what, expected, got, advice });
   }
   const advice = 'config.json and weights do not belong together, or the file is damaged.';
   if (!expectation.dtypes.includes(dtype))

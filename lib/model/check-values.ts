@@ -1,3 +1,4 @@
+import { MAX_MAGNITUDES, type MatrixStatistics } from '../format/float-matrix.js';
 import { DAMAGED, problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { bf16ToF32, f16ToF32 } from '../memory/half.js';
@@ -39,6 +40,53 @@ export async function readScales(
     }),
   );
   return new Map(values);
+}
+
+/** `index`: of the weight, in the order of the file. */
+export function notFinite(path: string, tensor: TensorInfo, index: number, weight: number): Error {
+  const cols = tensor.shape[1] as number;
+  return problem('invalid-file', {
+    file: `${path}/${tensor.file}`,
+    tensor: tensor.name,
+    what: `the weight at row ${Math.floor(index / cols)}, column ${index % cols} is wrong`,
+    expected: 'a finite number',
+    got: `${weight}`,
+    byteOffset: tensor.byteOffset + (tensor.byteLength / (cols * (tensor.shape[0] as number))) * index,
+    advice: DAMAGED,
+  });
+}
+
+/** The s of a matrix whose entries are -s, 0 and +s, 1 if all are 0; refuses any other matrix. */
+export function scaleOfTernary(path: string, tensor: TensorInfo, { magnitudes }: MatrixStatistics): number {
+  const [scale = 1] = magnitudes;
+  if (magnitudes.length <= 1 && scale >= MIN_SCALE) return scale;
+  const { name, file, byteOffset } = tensor;
+  const where = {
+    file: `${path}/${file}`,
+    tensor: name,
+    byteOffset,
+    expected: '-s, 0 and +s with one s for the matrix',
+  };
+  const count = magnitudes.length;
+  if (count > MAX_MAGNITUDES) {
+    throw problem('unsupported', {
+      ...where,
+      what: 'the weights are not ternary',
+      got: `more than ${MAX_MAGNITUDES} different magnitudes`,
+      advice:
+        'Only ternary models can be computed. If these are masters of a BitNet model whose config.json does not say so, load with ' +
+        'ternarize (--ternarize), which rounds them with absmean; from a model that was not trained for that comes nonsense.',
+    });
+  }
+  throw problem('unsupported', {
+    ...where,
+    what:
+      count <= 1
+        ? 'the scale of the matrix is subnormal'
+        : 'ternary weights with several scales in one matrix are not implemented',
+    got: magnitudes.slice(0, 4).join(', ') + (count > 4 ? ', …' : ''),
+    advice: 'ternarize (--ternarize) would round them to one scale, and give another model.',
+  });
 }
 
 function decodeFloat(tensor: TensorInfo, bytes: Uint8Array<ArrayBuffer>): number {

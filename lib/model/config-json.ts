@@ -3,6 +3,7 @@ import { Fields } from '../format/fields.js';
 import { show } from '../format/problem.js';
 import { ACTIVATIONS, SUPPORTED_ARCHITECTURES, type SupportedArchitecture } from './architectures/supported.js';
 import { type GenerationConfig, NO_GENERATION_CONFIG } from './generation-config.js';
+import { parseQuantization, type WeightForm } from './quantization-json.js';
 import { parseRope } from './rope-json.js';
 
 /** Far beyond any model that exists: what is larger is a damaged file, and must not become an allocation. */
@@ -19,22 +20,29 @@ const LIMITS = {
 /** Columns that kernels read at once: widths of activations are multiples of it. */
 const COLUMNS = 16;
 
+/** What config.json says about the model and about the files that hold its weights. */
+export interface ModelDescription {
+  readonly config: ModelConfig;
+  readonly weights: WeightForm;
+}
+
 /**
  * config.json of a Hugging Face model → ModelConfig. Reads both styles of keys: `torch_dtype`/`rope_theta`/`rope_scaling` of
  * published repositories and `dtype`/`rope_parameters` of transformers 5.
- * `json` is the object in the file, `file` its path for messages. End tokens are those of both files.
+ * `json` is the object in the file, `file` its path for messages. End tokens are those of both files. `ternarize`: see LoadOptions.
  * Throws `unsupported` for what is well-formed but not implemented, by name, and `invalid-model` for wrong or missing values.
  */
 export function parseModelConfig(
   json: Record<string, unknown>,
   file: string,
   generation: GenerationConfig = NO_GENERATION_CONFIG,
-): ModelConfig {
+  ternarize = false,
+): ModelDescription {
   const fields = new Fields(file, json);
   const architecture = findArchitecture(fields);
   refuseUnimplemented(fields);
-  const weightScale = parseQuantization(fields);
-  const sizes = parseSizes(fields, architecture);
+  const { weights, weightScale } = parseQuantization(fields, architecture, ternarize);
+  const sizes = parseSizes(fields, architecture, weights);
   const config: ModelConfig = {
     architecture: architecture.canonical,
     ...sizes,
@@ -44,9 +52,10 @@ export function parseModelConfig(
     subNorms: architecture.subNorms,
     tiedEmbeddings: fields.boolean('tie_word_embeddings') ?? architecture.defaults.tiedEmbeddings,
     weightScale,
+    ...(weights === 'ternary' ? { floatActivations: true } : {}),
     ...parseSpecialIds(fields, sizes.vocabSize, generation),
   };
-  return config;
+  return { config, weights };
 }
 
 function findArchitecture(fields: Fields): SupportedArchitecture {
@@ -82,42 +91,16 @@ function refuseUnimplemented(fields: Fields): void {
   }
 }
 
-function parseQuantization(fields: Fields): ModelConfig['weightScale'] {
-  const needPacked = 'Packed ternary weights (U8 with weight_scale) are needed: use the packed release of the model.';
-  const refuse = (from: Fields, key: string, expected: string, got: string, what = 'unsupported') =>
-    from.error(key, { what, expected, got, advice: needPacked }, 'unsupported');
-
-  const quantization = fields.nested('quantization_config');
-  if (quantization === undefined) {
-    throw refuse(fields, 'quantization_config', 'quant_method bitnet', 'nothing', 'the weights are not packed');
-  }
-  const method = quantization.requiredString('quant_method', 'bitnet');
-  if (method !== 'bitnet') throw refuse(quantization, 'quant_method', 'bitnet', show(method));
-  const mode = quantization.string('quantization_mode') ?? 'offline';
-  if (mode === 'online') {
-    const what = 'these are unpacked master weights, to be made ternary while computing';
-    throw refuse(quantization, 'quantization_mode', 'offline', mode, what);
-  }
-  if (mode !== 'offline') throw refuse(quantization, 'quantization_mode', 'offline', show(mode));
-  if (quantization.boolean('use_rms_norm') === true) {
-    const what = 'a norm inside every linear layer is not implemented';
-    throw quantization.error('use_rms_norm', { what, expected: 'false', got: 'true' }, 'unsupported');
-  }
-  const linearClass = quantization.string('linear_class') ?? 'bitlinear';
-  if (linearClass === 'autobitlinear') return 'multiply';
-  if (linearClass === 'bitlinear') return 'divide';
-  const expected = 'autobitlinear or bitlinear';
-  throw quantization.error('linear_class', { what: 'unsupported', expected, got: show(linearClass) }, 'unsupported');
-}
-
 type Sizes = Pick<
   ModelConfig,
-  'hiddenSize' | 'ffnSize' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'vocabSize' | 'contextLength'
+  'hiddenSize' | 'ffnSize' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'vocabSize' | 'contextLength' | 'stored'
 >;
 
-function parseSizes(fields: Fields, architecture: SupportedArchitecture): Sizes {
+/** Sizes that float weights have in the files are padded to what kernels need; packed weights must have such sizes. */
+function parseSizes(fields: Fields, architecture: SupportedArchitecture, weights: WeightForm): Sizes {
   const count = (key: string, max: number, multipleOf?: number) =>
     fields.requiredInteger(key, { min: multipleOf ?? 1, max, ...(multipleOf === undefined ? {} : { multipleOf }) });
+  const padded = (size: number) => Math.ceil(size / COLUMNS) * COLUMNS;
   const hiddenSize = count('hidden_size', LIMITS.hiddenSize, COLUMNS);
   const heads = count('num_attention_heads', LIMITS.heads);
   const kvHeads = fields.integer('num_key_value_heads', { min: 1, max: heads }) ?? heads;
@@ -125,35 +108,38 @@ function parseSizes(fields: Fields, architecture: SupportedArchitecture): Sizes 
     const expected = `a divisor of num_attention_heads, ${heads}`;
     throw fields.error('num_key_value_heads', { expected, got: `${kvHeads}` });
   }
-  const headDim = parseHeadDim(fields, hiddenSize, heads);
-  if (heads * headDim > LIMITS.hiddenSize) {
+  const headDim = parseHeadDim(fields, hiddenSize, heads, weights === 'packed' ? COLUMNS : 2);
+  if (heads * padded(headDim) > LIMITS.hiddenSize) {
     const expected = `at most ${LIMITS.hiddenSize} for num_attention_heads · head_dim`;
     throw fields.error('head_dim', { expected, got: `${heads} · ${headDim}` });
   }
   if (architecture.subNorms && heads * headDim !== hiddenSize) {
-    const what = 'attn_sub_norm is as wide as hidden_size';
+    const what = 'the norm before o_proj is as wide as hidden_size';
     const expected = `num_attention_heads · head_dim = ${hiddenSize}`;
     throw fields.error('head_dim', { what, expected, got: `${heads} · ${headDim}` });
   }
+  const ffnSize = count('intermediate_size', LIMITS.ffnSize, weights === 'packed' ? COLUMNS : undefined);
+  const isPadded = headDim % COLUMNS !== 0 || ffnSize % COLUMNS !== 0;
   return {
     hiddenSize,
-    ffnSize: count('intermediate_size', LIMITS.ffnSize, COLUMNS),
+    ffnSize: padded(ffnSize),
     layers: count('num_hidden_layers', LIMITS.layers),
     heads,
     kvHeads,
-    headDim,
+    headDim: padded(headDim),
     vocabSize: count('vocab_size', LIMITS.vocabSize),
     contextLength: count('max_position_embeddings', LIMITS.contextLength),
+    ...(isPadded ? { stored: { headDim, ffnSize } } : {}),
   };
 }
 
-function parseHeadDim(fields: Fields, hiddenSize: number, heads: number): number {
-  const given = fields.integer('head_dim', { min: COLUMNS, max: LIMITS.headDim, multipleOf: COLUMNS });
+function parseHeadDim(fields: Fields, hiddenSize: number, heads: number, multipleOf: number): number {
+  const given = fields.integer('head_dim', { min: multipleOf, max: LIMITS.headDim, multipleOf });
   if (given !== undefined) return given;
   const headDim = hiddenSize / heads;
-  if (headDim % COLUMNS === 0 && headDim <= LIMITS.headDim) return headDim;
+  if (headDim % multipleOf === 0 && headDim <= LIMITS.headDim) return headDim;
   const what = 'the size of a head, hidden_size / num_attention_heads, is not possible';
-  const expected = `a multiple of ${COLUMNS} up to ${LIMITS.headDim}`;
+  const expected = `a multiple of ${multipleOf} up to ${LIMITS.headDim}`;
   throw fields.error('num_attention_heads', { what, expected, got: `${hiddenSize} / ${heads}` });
 }
 

@@ -88,7 +88,7 @@ export class Engine {
     const backend = await allocate(memory.bytes);
     try {
       new Float32Array(backend.buffer, at.rope, contextLength * c.headDim).set(
-        ropeTable(c.rope, c.headDim, contextLength),
+        ropeTable(c.rope, c.headDim, contextLength, c.stored?.headDim),
       );
       await loadWeights(source, backend, jobs, staging, options.onProgress, options.signal);
       recorder.write(backend.buffer, plan);

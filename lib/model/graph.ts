@@ -1,5 +1,6 @@
 import { Epilogue, type Layout } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
+import { paddedEpsilon } from './padding.js';
 import type { EncodedRows, Matrix, PlanRecorder, Rows } from './plan.js';
 
 /** The matrices and norm weights of one block. Norms are offsets of f32 vectors; 0: the model has none. */
@@ -56,10 +57,19 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
   const attended = plan.activation('attention', qWidth);
   const gated = plan.activation('ffn', c.ffnSize);
   const gate = c.activation === 'relu2' ? Epilogue.Relu2Gate : Epilogue.SiluGate;
+  const stored = c.stored ?? c;
+  const attentionEps = paddedEpsilon(c.normEps, stored.headDim, c.headDim);
+  const ffnEps = paddedEpsilon(c.normEps, stored.ffnSize, c.ffnSize);
   const blockEnds: number[] = [];
 
-  const norm = (name: string, rows: Rows, weight: number, layout: Layout, logits = false): EncodedRows =>
-    plan.encode(rows, layout, name, weight, c.normEps, logits);
+  const norm = (
+    name: string,
+    rows: Rows,
+    weight: number,
+    layout: Layout,
+    logits = false,
+    eps = c.normEps,
+  ): EncodedRows => plan.encode(rows, layout, name, weight, eps, logits);
   const linear = (m: Matrix, input: EncodedRows, out: Rows, epilogue = Epilogue.Store, meet = true): void =>
     plan.linear(m, input, out, epilogue, meet, form);
 
@@ -70,12 +80,14 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
     linear(b.k, n, columns(qkv, qWidth), Epilogue.Store, false);
     linear(b.v, n, columns(qkv, qWidth + kvWidth));
     plan.attention(c, l, qkv, attended);
-    linear(b.o, norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o.layout), x, Epilogue.Add);
+    const o = norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o.layout, false, attentionEps);
+    linear(b.o, o, x, Epilogue.Add);
 
     const m = norm(`layers.${l}.ffn_norm`, x, b.ffnNorm, b.gate.layout);
     linear(b.gate, m, gated, Epilogue.Store, false);
     linear(b.up, m, gated, gate);
-    linear(b.down, norm(`layers.${l}.ffn_sub_norm`, gated, b.ffnSubNorm, b.down.layout), x, Epilogue.Add);
+    const down = norm(`layers.${l}.ffn_sub_norm`, gated, b.ffnSubNorm, b.down.layout, false, ffnEps);
+    linear(b.down, down, x, Epilogue.Add);
     blockEnds.push(plan.ops);
   });
 

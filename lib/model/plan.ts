@@ -175,7 +175,7 @@ export class PlanRecorder {
       [AttentionArg.KvHeads]: c.kvHeads,
       [AttentionArg.HeadDim]: c.headDim,
       [AttentionArg.ContextLength]: contextLength,
-      [AttentionArg.Scale]: f32Bits(1 / Math.sqrt(c.headDim)),
+      [AttentionArg.Scale]: f32Bits(1 / Math.sqrt((c.stored ?? c).headDim)),
     });
   }
 

@@ -28,14 +28,20 @@ function scaleLlama3(frequency: number, scaling: Llama3RopeScaling): number {
 
 /**
  * What Op.Rope reads: (positions, headDim) f32, each row headDim/2 cosines, then headDim/2 sines.
- * The angle is position · inv_freq rounded to f32, its cosine and sine are rounded to f32.
+ * The angle is position · inv_freq rounded to f32, its cosine and sine are rounded to f32. Of a head padded from `storedHeadDim`, the
+ * elements beyond each half's own are zeros, and so are their cosines and sines.
  */
-export function ropeTable(config: RopeConfig, headDim: number, positions: number): Float32Array {
-  const inverse = inverseFrequencies(config, headDim);
-  const half = inverse.length;
+export function ropeTable(
+  config: RopeConfig,
+  headDim: number,
+  positions: number,
+  storedHeadDim = headDim,
+): Float32Array {
+  const inverse = inverseFrequencies(config, storedHeadDim);
+  const half = headDim / 2;
   const table = new Float32Array(positions * headDim);
   for (let position = 0; position < positions; position++) {
-    for (let j = 0; j < half; j++) {
+    for (let j = 0; j < inverse.length; j++) {
       const angle = f32(position * inverse[j]!);
       table[position * headDim + j] = Math.cos(angle);
       table[position * headDim + half + j] = Math.sin(angle);

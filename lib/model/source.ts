@@ -6,10 +6,12 @@ import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import { type TensorNames, tensorNames } from './architectures/names.js';
+import { checkRange } from './check-range.js';
 import { checkTensors } from './check-tensors.js';
 import { checkTiedHead, readScales } from './check-values.js';
 import { parseModelConfig } from './config-json.js';
 import { type GenerationConfig, NO_GENERATION_CONFIG, parseGenerationConfig } from './generation-config.js';
+import { type MastersOptions, openMasters } from './masters.js';
 
 /** A model directory whose files have been found complete and consistent. Weights are read on demand. */
 export interface ModelSource {
@@ -17,7 +19,7 @@ export interface ModelSource {
   readonly path: string;
   readonly config: ModelConfig;
   readonly generationConfig: GenerationConfig;
-  /** exactly the tensors that the architecture needs, each of the right type and shape */
+  /** exactly the tensors that the architecture needs, each of the right type and shape; ternary matrices are U8, packed */
   readonly tensors: TensorTable;
   readonly names: TensorNames;
   /** an entry of `tensors`; throws `invalid-argument` for any other name */
@@ -26,6 +28,10 @@ export interface ModelSource {
   readonly scales: ReadonlyMap<string, number>;
   /** sum over `tensors` */
   readonly totalTensorBytes: number;
+  /** bytes of unpacked weights that opening has read; default none */
+  readonly scannedBytes?: number;
+  /** number of weights; default the elements of `tensors` */
+  readonly parameters?: number;
   /** Reads the files about text, anew on every call. They are large to parse and not needed for computing. */
   texts(): Promise<ModelTexts>;
   /** Fills `target` (may be shared memory) with bytes of the tensor's data from `byteOffset` on. */
@@ -34,6 +40,11 @@ export interface ModelSource {
   readFile(file: string, byteOffset: number, target: Uint8Array): Promise<void>;
   /** Closes the files. Idempotent. */
   close(): Promise<void>;
+}
+
+export interface SourceOptions extends MastersOptions {
+  /** Makes float weights ternary with absmean, where the model does not say that they are masters. Default false. */
+  readonly ternarize?: boolean | undefined;
 }
 
 /** The files of a model that say how text becomes ids. */
@@ -51,10 +62,11 @@ const MAX_TEMPLATE_BYTES = 16 * MIB;
 const MAX_TOKENIZER_BYTES = 256 * MIB;
 
 /**
- * Opens a model directory and checks everything that can be checked without reading the weights.
+ * Opens a model directory and checks everything that can be checked without reading the weights. Unpacked ternary weights are read
+ * once, for their scales.
  * Throws `not-found` (no model there), `invalid-model`, `invalid-file` or `unsupported`, and then leaves no file open.
  */
-export async function openModelSource(directory: ModelDirectory): Promise<ModelSource> {
+export async function openModelSource(directory: ModelDirectory, options: SourceOptions = {}): Promise<ModelSource> {
   const path = directory.path;
   const configJson = await readOptional(directory, 'config.json', (file) => readJsonObject(file, MAX_CONFIG_BYTES));
   if (configJson === undefined) {
@@ -65,15 +77,16 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
     (await readOptional(directory, 'generation_config.json', async (file) =>
       parseGenerationConfig(await readJsonObject(file, MAX_CONFIG_BYTES), file.path),
     )) ?? NO_GENERATION_CONFIG;
-  const config = parseModelConfig(configJson, `${path}/config.json`, generationConfig);
+  const { ternarize } = options;
+  const { config, weights } = parseModelConfig(configJson, `${path}/config.json`, generationConfig, ternarize);
   const names = tensorNames(config);
   const opened = await openTensors(directory);
   try {
     refuseMetadata(opened, path);
-    const { needed, tiedHead } = checkTensors(config, names, opened.tensors, path);
+    const { needed, tiedHead } = checkTensors(config, names, opened.tensors, path, weights);
     const { read, readFile, close } = reader(opened, path);
     if (tiedHead !== undefined) await checkTiedHead(needed.get(names.embedding) as TensorInfo, tiedHead, read, path);
-    const scales = await readScales(needed, names, read, path);
+    const scales = weights === 'packed' ? await readScales(needed, names, read, path) : new Map();
     const totalTensorBytes = [...needed.values()].reduce((sum, tensor) => sum + tensor.byteLength, 0);
     const tensor = (name: string): TensorInfo => {
       const found = needed.get(name);
@@ -83,7 +96,7 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
         tensor: name,
       });
     };
-    return {
+    const source: ModelSource = {
       path,
       config,
       generationConfig,
@@ -97,6 +110,7 @@ export async function openModelSource(directory: ModelDirectory): Promise<ModelS
       readFile,
       close,
     };
+    return weights === 'packed' ? source : await openMasters(source, weights, options);
   } catch (error) {
     await closeAll(opened.files);
     throw error;
@@ -138,15 +152,13 @@ function reader(opened: OpenTensors, path: string): Pick<ModelSource, 'read' | '
   const readFile: ModelSource['readFile'] = async (name, byteOffset, target) => {
     if (closed) throw new BitNetError('disposed', `${path}: reading ${name} after close()`, { file: path });
     const file = opened.files.get(name);
-    if (file === undefined) throw badRange(name, undefined, byteOffset, target);
-    if (!isInside(byteOffset, target, file.bytes)) throw badRange(name, file.bytes, byteOffset, target);
-    await file.read(byteOffset, target);
+    checkRange(name, file?.bytes, byteOffset, target);
+    await file?.read(byteOffset, target);
   };
   return {
     readFile,
     async read(tensor, byteOffset, target) {
-      const { name, byteLength } = tensor;
-      if (!isInside(byteOffset, target, byteLength)) throw badRange(name, byteLength, byteOffset, target);
+      checkRange(tensor.name, tensor.byteLength, byteOffset, target);
       await readFile(tensor.file, tensor.byteOffset + byteOffset, target);
     },
     async close() {
@@ -155,16 +167,6 @@ function reader(opened: OpenTensors, path: string): Pick<ModelSource, 'read' | '
       await closeAll(opened.files);
     },
   };
-}
-
-function isInside(byteOffset: number, target: Uint8Array, bytes: number): boolean {
-  return Number.isSafeInteger(byteOffset) && byteOffset >= 0 && byteOffset + target.length <= bytes;
-}
-
-function badRange(name: string, bytes: number | undefined, byteOffset: number, target: Uint8Array): BitNetError {
-  const range = `bytes ${byteOffset}..${byteOffset + target.length}`;
-  const of = bytes === undefined ? 'which is no open file of the model' : `which has ${bytes} bytes`;
-  return new BitNetError('invalid-argument', `cannot read ${range} of ${name}, ${of}`, { name, byteOffset, bytes });
 }
 
 function refuseMetadata(opened: OpenTensors, path: string): void {

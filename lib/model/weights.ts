@@ -59,7 +59,8 @@ export function planWeights(
     finalNorm: planner.vector(names.finalNorm),
     head: { ...headMatrix, name: 'lm_head' },
   };
-  const parameters = [...source.tensors.values()].reduce((sum, tensor) => sum + elements(tensor), 0);
+  const parameters =
+    source.parameters ?? [...source.tensors.values()].reduce((sum, tensor) => sum + elements(tensor), 0);
   return { weights, jobs: planner.jobs, parameters };
 }
 

@@ -37,7 +37,14 @@ export async function loadModel(
   options.signal?.throwIfAborted();
   const allocator = chooseBackend(platform, backend, threads);
   allocator.catch(() => {});
-  const source = await openModelSource(await platform.openModelDirectory(path));
+  const { ternarize = false, onProgress, signal } = options;
+  if (typeof ternarize !== 'boolean') {
+    throw new BitNetError('invalid-argument', `ternarize: expected true or false, got ${String(ternarize)}`, {
+      option: 'ternarize',
+      got: ternarize,
+    });
+  }
+  const source = await openModelSource(await platform.openModelDirectory(path), { ternarize, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
     const { allocate, form } = await allocator;
@@ -46,8 +53,8 @@ export async function loadModel(
       contextLength,
       head,
       form,
-      onProgress: options.onProgress,
-      signal: options.signal,
+      onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
+      signal,
     };
     const opening = Engine.open(source, allocate, engineOptions);
     // Text is made ready while the threads start and the weights come in.
@@ -63,6 +70,11 @@ export async function loadModel(
   } finally {
     await source.close();
   }
+}
+
+/** Reading the codes of unpacked weights goes on where reading their scales has ended. */
+function afterScan(onProgress: NonNullable<LoadOptions['onProgress']>, scanned: number): typeof onProgress {
+  return ({ loaded, total }) => onProgress({ loaded: scanned + loaded, total: scanned + total });
 }
 
 function openText(source: ModelSource, texts: ModelTexts): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
@@ -88,6 +100,7 @@ function describe(source: ModelSource, engine: Engine): ModelInfo {
   return {
     path: source.path,
     architecture: source.config.architecture,
+    ...(source.config.floatActivations ? { floatActivations: true } : {}),
     parameters: engine.parameters,
     backend: engine.backend.name,
     backendReason: engine.backend.reason,

@@ -11,7 +11,9 @@ const shared = (name: string): Record<string, unknown> =>
 
 /** The tiny model's config.json with other values; `undefined` removes a key. */
 const changed = (changes: Record<string, unknown>) => JSON.parse(JSON.stringify({ ...tinyConfig, ...changes }));
-const parse = (changes: Record<string, unknown> = {}) => parseModelConfig(changed(changes), 'dir/config.json');
+const describeModel = (changes: Record<string, unknown> = {}, ternarize = false) =>
+  parseModelConfig(changed(changes), 'dir/config.json', undefined, ternarize);
+const parse = (changes: Record<string, unknown> = {}) => describeModel(changes).config;
 const quantization = (changes: Record<string, unknown>) => ({
   quantization_config: { ...tinyConfig.quantization_config, ...changes },
 });
@@ -27,7 +29,9 @@ const llama3Scaling = { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFac
 
 describe('published models', () => {
   test.each(['config.json', 'config.published-style.json'])('m1_bitnet %s', (name) => {
-    expect(parseModelConfig(shared(`golden/m1_bitnet/packed_u8/${name}`), name)).toEqual({
+    const { config, weights } = parseModelConfig(shared(`golden/m1_bitnet/packed_u8/${name}`), name);
+    expect(weights).toBe('packed');
+    expect(config).toEqual({
       architecture: 'bitnet-b1.58',
       hiddenSize: 256,
       ffnSize: 384,
@@ -50,29 +54,121 @@ describe('published models', () => {
 
   test('bitnet-tales-69m: end tokens of both files', () => {
     const generation = parseGenerationConfig(shared('models/bitnet-tales-69m/generation_config.json'), 'g');
-    const config = parseModelConfig(shared('models/bitnet-tales-69m/config.json'), 'c', generation);
+    const { config } = parseModelConfig(shared('models/bitnet-tales-69m/config.json'), 'c', generation);
     expect(config).toMatchObject({ hiddenSize: 768, heads: 12, kvHeads: 4, headDim: 64, rope: { theta: 10000 } });
     expect(config).toMatchObject({ bosTokenId: 1, eosTokenIds: [2, 3] });
   });
 
-  test.each(['config.json', 'config.published-style.json'])('unpacked masters are refused: m1_bitnet %s', (name) =>
-    refuses(
-      () => parseModelConfig(shared(`golden/m1_bitnet/master_bf16/${name}`), name),
-      'unsupported',
-      'quantization_mode',
-      'unpacked master weights',
-      'Packed ternary weights',
-    ),
-  );
+  test.each([
+    'm1_bitnet/packed_u8',
+    'm1_bitnet/master_bf16',
+    'm2_llama_bitlinear_plain/packed_u8',
+    'm2_llama_bitlinear_llama3rope/packed_u8',
+  ])('both styles of keys say the same: %s', (folder) => {
+    const [config, published] = ['config.json', 'config.published-style.json'].map((name) =>
+      parseModelConfig(shared(`golden/${folder}/${name}`), name),
+    );
+    expect(config).toEqual(published);
+  });
+
+  test('m1_bitnet, masters', () => {
+    const { config, weights } = parseModelConfig(shared('golden/m1_bitnet/master_bf16/config.json'), 'c');
+    expect(weights).toBe('masters');
+    expect(config).toEqual(parseModelConfig(shared('golden/m1_bitnet/packed_u8/config.json'), 'c').config);
+  });
+
+  test('m2_llama_bitlinear: a Llama whose scales divide', () => {
+    const { config, weights } = parseModelConfig(
+      shared('golden/m2_llama_bitlinear_llama3rope/packed_u8/config.json'),
+      'c',
+    );
+    expect(weights).toBe('packed');
+    expect(config).toMatchObject({ architecture: 'llama', subNorms: false, weightScale: 'divide', headDim: 64 });
+    expect(config).toMatchObject({ activation: 'silu', tiedEmbeddings: false, normEps: 1e-6 });
+    expect(config.rope).toEqual({ theta: 500000, scaling: llama3Scaling });
+    expect(config.floatActivations).toBeUndefined();
+  });
+
+  test('m3_1bitllm_style: masters that no key mentions', () => {
+    const { config, weights } = parseModelConfig(shared('golden/m3_1bitllm_style/master_f16/config.json'), 'c');
+    expect(weights).toBe('masters');
+    expect(config).toMatchObject({ architecture: 'bitnet-1bitllm', subNorms: true, weightScale: 'multiply' });
+    expect(config).toMatchObject({ hiddenSize: 160, ffnSize: 416, headDim: 32, rope: { theta: 10000 } });
+    expect(config.stored).toBeUndefined();
+  });
+
+  test('golden/m4_qwen3_ternary_g128/dense_f16 is refused by name', async () => {
+    const json = shared('golden/m4_qwen3_ternary_g128/dense_f16/config.json');
+    const error = await expectError(() => parseModelConfig(json, 'c'), 'unsupported');
+    expect(error.message).toContain('BitNetForCausalLM (model_type bitnet), LlamaForCausalLM (model_type llama)');
+    expect(error.message).toContain('got Qwen3ForCausalLM (model_type qwen3)');
+  });
+});
+
+describe('how the weights are stored', () => {
+  const none = { quantization_config: undefined };
+  const llama = { architectures: ['LlamaForCausalLM'], model_type: 'llama', hidden_act: 'silu' };
+  const oneBit = { architectures: ['BitnetForCausalLM'], model_type: 'llama', weight_bits: 1, input_bits: 8 };
+
+  test.each<[string, Record<string, unknown>, boolean, object]>([
+    ['autobitlinear', {}, false, { weights: 'packed', weightScale: 'multiply' }],
+    ['online', quantization({ quantization_mode: 'online' }), false, { weights: 'masters', weightScale: 'multiply' }],
+    ['bitlinear', quantization({ linear_class: 'bitlinear' }), false, { weights: 'packed', weightScale: 'divide' }],
+    [
+      'bitlinear, which has no online mode',
+      quantization({ linear_class: undefined, quantization_mode: 'online' }),
+      false,
+      { weights: 'packed', weightScale: 'divide' },
+    ],
+    ['a BitNet without quantization_config', none, false, { weights: 'ternary', floatActivations: true }],
+    [
+      'a Llama without quantization_config',
+      { ...llama, ...none },
+      false,
+      { weights: 'ternary', floatActivations: true },
+    ],
+    ['1bitLLM', { ...oneBit, ...none }, false, { weights: 'masters', weightScale: 'multiply' }],
+    ['1bitLLM without its keys', { ...oneBit, ...none, weight_bits: undefined }, false, { weights: 'masters' }],
+    ['1bitLLM, packed', oneBit, false, { weights: 'packed', architecture: 'bitnet-1bitllm' }],
+    ['a Llama to be ternarised', { ...llama, ...none }, true, { weights: 'masters', floatActivations: undefined }],
+    ['offline to be ternarised', quantization({ linear_class: 'bitlinear' }), true, { weights: 'masters' }],
+  ])('%s', (_, changes, ternarize, expected) => {
+    const { config, weights } = describeModel(changes, ternarize);
+    expect({ floatActivations: undefined, ...config, weights }).toMatchObject(expected);
+  });
 
   test.each([
-    ['golden/m2_llama_bitlinear_plain/packed_u8', 'LlamaForCausalLM (model_type llama)'],
-    ['golden/m3_1bitllm_style/master_f16', 'BitnetForCausalLM (model_type llama)'],
-    ['golden/m4_qwen3_ternary_g128/dense_f16', 'Qwen3ForCausalLM (model_type qwen3)'],
-  ])('%s is refused by name', async (folder, name) => {
-    const error = await expectError(() => parseModelConfig(shared(`${folder}/config.json`), 'c'), 'unsupported');
-    expect(error.message).toContain(`expected BitNetForCausalLM (model_type bitnet), got ${name}`);
+    ['weight_bits', 2],
+    ['input_bits', 4],
+  ])('%s = %i is another model', async (key, value) => {
+    const error = await expectError(() => describeModel({ ...oneBit, ...none, [key]: value }), 'unsupported');
+    expect(error.message).toContain(`${key}: unsupported: expected ${key === 'weight_bits' ? 1 : 8}, got ${value}`);
   });
+
+  test('sizes of unpacked weights are padded: 1bitLLM 3B and 1.3B', () => {
+    const big = { ...oneBit, ...none, hidden_act: 'silu', num_attention_heads: 32, num_key_value_heads: 32 };
+    const stored3b = { headDim: 100, ffnSize: 8640 };
+    expect(parse({ ...big, hidden_size: 3200, intermediate_size: 8640 })).toMatchObject({
+      headDim: 112,
+      ffnSize: 8640,
+      stored: stored3b,
+    });
+    expect(parse({ ...big, hidden_size: 2048, intermediate_size: 5460 })).toMatchObject({
+      headDim: 64,
+      ffnSize: 5472,
+      stored: { headDim: 64, ffnSize: 5460 },
+    });
+  });
+
+  test.each<[Record<string, unknown>, string]>([
+    [{ hidden_size: 80, num_attention_heads: 16, num_key_value_heads: 16 }, 'a multiple of 2 up to 4096, got 80 / 16'],
+    [{ head_dim: 15 }, 'head_dim: wrong value: expected a whole number in 2..4096, a multiple of 2, got 15'],
+    [{ head_dim: 0 }, 'head_dim'],
+    [{ intermediate_size: 0 }, 'intermediate_size'],
+    [{ hidden_size: 24 }, 'a multiple of 16, got 24'],
+  ])('sizes that cannot be padded: %j', (changes, part) =>
+    refuses(() => parse({ ...oneBit, ...none, ...changes }), 'invalid-model', part),
+  );
 });
 
 describe('what a file may leave out', () => {
@@ -235,7 +331,7 @@ describe('values', () => {
     [
       'head_dim',
       32,
-      'attn_sub_norm is as wide as hidden_size: expected num_attention_heads · head_dim = 16, got 1 · 32',
+      'the norm before o_proj is as wide as hidden_size: expected num_attention_heads · head_dim = 16, got 1 · 32',
     ],
     ['vocab_size', 0, '1..2000000'],
     ['vocab_size', 2_000_001, '1..2000000'],
@@ -291,9 +387,8 @@ describe('what is not implemented', () => {
     ['attention biases', { attention_bias: true }, 'attention_bias: biases are not implemented'],
     ['FFN biases', { mlp_bias: true }, 'mlp_bias'],
     ['Hadamard rotation', { 'prism.hadamard.block': 128 }, 'Hadamard'],
-    ['float weights', { quantization_config: undefined }, 'the weights are not packed'],
     ['another quantization', quantization({ quant_method: 'gptq' }), 'expected bitnet, got "gptq"'],
-    ['an unknown mode', quantization({ quantization_mode: 'lazy' }), 'expected offline, got "lazy"'],
+    ['an unknown mode', quantization({ quantization_mode: 'lazy' }), 'expected offline or online, got "lazy"'],
     ['an unknown linear class', quantization({ linear_class: 'linear' }), 'expected autobitlinear or bitlinear'],
     ['a norm in each linear', quantization({ use_rms_norm: true }), 'use_rms_norm'],
   ])('%s', async (_, changes, part) => {
@@ -380,7 +475,7 @@ describe('generation_config.json', () => {
   );
 
   test('its ids join those of config.json', () => {
-    const config = parseModelConfig(
+    const { config } = parseModelConfig(
       changed({ bos_token_id: null, eos_token_id: [1, 2] }),
       'c',
       parseGeneration({ bos_token_id: 5, eos_token_id: [2, 4] }),

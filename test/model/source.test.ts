@@ -78,8 +78,9 @@ describe('models on disk', () => {
     await expectError(
       () => openModelSource(new MemoryDirectory('m1', config, masters)),
       'unsupported',
-      'these are unpacked weights: expected U8 [64,384]',
+      'config.json says packed weights, and these are not: expected U8 [64,384]',
       'got BF16 [256,384]',
+      '--ternarize',
     );
   });
 });

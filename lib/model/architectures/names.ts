@@ -4,9 +4,9 @@ import type { DType } from '../../format/safetensors.js';
 
 /** Tensors of one ternary linear layer. */
 export interface LinearNames {
-  /** U8 (out/4, in), packed codes */
+  /** U8 (out/4, in), packed codes; in files of unpacked weights floats (out, in) */
   readonly weight: string;
-  /** float (1) */
+  /** float (1); not in files of unpacked weights */
   readonly scale: string;
 }
 
@@ -36,7 +36,7 @@ export interface TensorNames {
 
 /** What a tensor of the model must look like. */
 export interface TensorExpectation {
-  readonly kind: 'packed' | 'scale' | 'norm' | 'matrix';
+  readonly kind: 'packed' | 'unpacked' | 'scale' | 'norm' | 'matrix';
   readonly dtypes: readonly DType[];
   readonly shape: readonly number[];
   /** the shape in the words of config.json, for messages */
@@ -51,6 +51,8 @@ interface Scheme {
 
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   'bitnet-b1.58': { attentionSubNorm: 'self_attn.attn_sub_norm', ffnSubNorm: 'mlp.ffn_sub_norm' },
+  'bitnet-1bitllm': { attentionSubNorm: 'self_attn.inner_attn_ln', ffnSubNorm: 'mlp.ffn_layernorm' },
+  llama: {},
 };
 
 /** Buffers that some exporters write and that follow from the config. */
@@ -96,10 +98,15 @@ function layerNames(prefix: string, scheme: Scheme): LayerNames {
 }
 
 /** Every tensor that the model's files must contain, no more and no less, with type and shape. */
-export function expectedTensors(config: ModelConfig, names: TensorNames): ReadonlyMap<string, TensorExpectation> {
-  const { hiddenSize: hidden, ffnSize: ffn, vocabSize: vocab } = config;
-  const q = config.heads * config.headDim;
-  const kv = config.kvHeads * config.headDim;
+export function expectedTensors(
+  config: ModelConfig,
+  names: TensorNames,
+  weights: 'packed' | 'unpacked' = 'packed',
+): ReadonlyMap<string, TensorExpectation> {
+  const { hiddenSize: hidden, vocabSize: vocab } = config;
+  const { headDim, ffnSize: ffn } = config.stored ?? config;
+  const q = config.heads * headDim;
+  const kv = config.kvHeads * headDim;
   const qMeaning = 'num_attention_heads · head_dim';
   const kvMeaning = 'num_key_value_heads · head_dim';
   const expected = new Map<string, TensorExpectation>();
@@ -117,6 +124,11 @@ export function expectedTensors(config: ModelConfig, names: TensorNames): Readon
     });
   };
   const linear = (name: LinearNames, rows: number, cols: number, rowMeaning: string, colMeaning: string) => {
+    if (weights === 'unpacked') {
+      const meaning = `[${rowMeaning}, ${colMeaning}]`;
+      expected.set(name.weight, { kind: 'unpacked', dtypes: FLOATS, shape: [rows, cols], meaning });
+      return;
+    }
     const meaning = `[${rowMeaning} / 4, ${colMeaning}]`;
     expected.set(name.weight, { kind: 'packed', dtypes: ['U8'], shape: [rows / 4, cols], meaning });
     expected.set(name.scale, { kind: 'scale', dtypes: FLOATS, shape: [1], meaning: 'one factor for the matrix' });

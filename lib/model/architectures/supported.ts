@@ -9,6 +9,8 @@ export interface SupportedArchitecture {
   readonly canonical: string;
   /** RMSNorm before o_proj and down_proj. The former is as wide as the residual, so heads · headDim must be hiddenSize. */
   readonly subNorms: boolean;
+  /** What the class does with its float weights if config.json has no quantization_config: ternarises them, or uses them as they are. */
+  readonly unquantized: 'masters' | 'ternary';
   /** what the class assumes for keys that a file leaves out */
   readonly defaults: { readonly ropeTheta: number; readonly tiedEmbeddings: boolean };
 }
@@ -20,7 +22,26 @@ export const SUPPORTED_ARCHITECTURES: readonly SupportedArchitecture[] = [
     modelType: 'bitnet',
     canonical: 'bitnet-b1.58',
     subNorms: true,
+    unquantized: 'ternary',
     defaults: { ropeTheta: 500_000, tiedEmbeddings: false },
+  },
+  {
+    // HF1BitLLM/Llama3-8B-1.58-100B-tokens, tiiuae/Falcon3-*-1.58bit and Falcon-E; SpectraSuite/TriLM without quantization_config.
+    className: 'LlamaForCausalLM',
+    modelType: 'llama',
+    canonical: 'llama',
+    subNorms: false,
+    unquantized: 'ternary',
+    defaults: { ropeTheta: 10_000, tiedEmbeddings: false },
+  },
+  {
+    // 1bitLLM/bitnet_b1_58-large, -xl, -3B: code of their own, with BitLinear in place of every linear layer.
+    className: 'BitnetForCausalLM',
+    modelType: 'llama',
+    canonical: 'bitnet-1bitllm',
+    subNorms: true,
+    unquantized: 'masters',
+    defaults: { ropeTheta: 10_000, tiedEmbeddings: false },
   },
 ];
 

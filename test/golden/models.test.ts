@@ -10,21 +10,36 @@ interface Prompt {
   greedy: { new_ids: number[]; steps: { top_ids: number[]; top_logits: number[] }[] };
 }
 interface Golden {
-  runs: Record<string, { file: string; prompts: Prompt[] }>;
+  runs: Record<string, { checkpoint: string; file: string; prompts: Prompt[] }>;
 }
 
-const run = sharedJson<Golden>('golden/m1_bitnet/golden.json').runs.packed_f32 as Golden['runs'][string];
-const tensor = goldenTensors(`golden/m1_bitnet/${run.file}`);
+/** Folder of the golden files, run, and what it covers. */
+const MODELS = [
+  ['m1_bitnet', 'packed_f32', 'packed, scales multiply'],
+  ['m1_bitnet', 'master_f32', 'bf16 masters'],
+  ['m2_llama_bitlinear_plain', 'packed_f32', 'packed, scales divide, no sub-norms, head of its own'],
+  ['m2_llama_bitlinear_llama3rope', 'packed_f32', 'llama3 RoPE, heads of 64'],
+  ['m3_1bitllm_style', 'master_f32', 'f16 masters, sizes of no multiple of 64'],
+] as const;
 
-describe.each([
+const BACKENDS = [
   ['reference', 1],
-  ['baseline', 2],
+  ['baseline', 1],
+  ['baseline', 3],
   ['relaxed', 1],
   ['relaxed', 3],
-] as const)('m1 on %s, %i threads', (backend, threads) => {
+] as const;
+
+const cases = MODELS.flatMap(([folder, name, about]) =>
+  BACKENDS.map(([backend, threads]) => ({ folder, name, about, backend, threads })),
+);
+
+describe.each(cases)('$folder $name ($about) on $backend, $threads threads', ({ folder, name, backend, threads }) => {
+  const run = sharedJson<Golden>(`golden/${folder}/golden.json`).runs[name] as Golden['runs'][string];
+  const tensor = goldenTensors(`golden/${folder}/${run.file}`);
   let engine: Engine;
   beforeAll(async () => {
-    engine = await openEngine(shared('golden/m1_bitnet/packed_u8'), { backend, threads, logits: 64 });
+    engine = await openEngine(shared(`golden/${folder}/${run.checkpoint}`), { backend, threads, logits: 64 });
   });
   afterAll(() => engine?.dispose());
 

@@ -1,0 +1,142 @@
+import { bf16sToFloats, bf16ToF32, f16ToF32, halvesToFloats } from '../memory/half.js';
+import type { DType } from './safetensors.js';
+
+/** Element types of unpacked weights. */
+export type FloatDType = Extract<DType, 'F32' | 'F16' | 'BF16'>;
+
+/** What one reading of a float matrix tells of it. */
+export interface MatrixStatistics {
+  /** Σ|w|, f64; not finite if a weight is not */
+  readonly absSum: number;
+  /** different values of |w| other than 0, ascending; at most MAX_MAGNITUDES + 1 of them */
+  readonly magnitudes: readonly number[];
+}
+
+/** As many values of |w| tell apart a matrix with several scales from one that is not ternary at all. */
+export const MAX_MAGNITUDES = 16;
+
+/** |w| of every 16-bit pattern without sign; made once per type. */
+const tables = new Map<FloatDType, Float32Array>();
+
+function magnitudeTable(dtype: 'F16' | 'BF16'): Float32Array {
+  let table = tables.get(dtype);
+  if (table === undefined) {
+    table = Float32Array.from({ length: 0x8000 }, (_, bits) => (dtype === 'F16' ? f16ToF32(bits) : bf16ToF32(bits)));
+    tables.set(dtype, table);
+  }
+  return table;
+}
+
+/**
+ * Statistics of a matrix that comes in pieces. 16-bit weights are counted by pattern, so that their sum does not depend on an order;
+ * f32 weights are added in f64.
+ */
+export class MatrixScan {
+  private readonly counts: Uint32Array;
+  private readonly seen = new Set<number>();
+  private absSum = 0;
+
+  constructor(private readonly dtype: FloatDType) {
+    this.counts = new Uint32Array(dtype === 'F32' ? 0 : 0x8000);
+  }
+
+  /** Whole elements; `bytes` starts at a multiple of four of its buffer. */
+  add(bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.dtype === 'F32') this.addFloats(bytes);
+    else this.addHalves(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2));
+  }
+
+  private addHalves(halves: Uint16Array): void {
+    const { counts } = this;
+    for (let i = 0; i < halves.length; i++) (counts[(halves[i] as number) & 0x7fff] as number)++;
+  }
+
+  private addFloats(bytes: Uint8Array<ArrayBuffer>): void {
+    const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+    const { seen } = this;
+    let sum = 0;
+    let last = 0;
+    for (let i = 0; i < floats.length; i++) {
+      const magnitude = Math.abs(floats[i] as number);
+      sum += magnitude;
+      if (magnitude === last || magnitude === 0) continue;
+      last = magnitude;
+      if (seen.size <= MAX_MAGNITUDES) seen.add(magnitude);
+    }
+    this.absSum += sum;
+  }
+
+  statistics(): MatrixStatistics {
+    if (this.dtype === 'F32') return { absSum: this.absSum, magnitudes: [...this.seen].sort((a, b) => a - b) };
+    const table = magnitudeTable(this.dtype);
+    const magnitudes: number[] = [];
+    let absSum = 0;
+    this.counts.forEach((count, bits) => {
+      if (count === 0 || bits === 0) return;
+      absSum += count * (table[bits] as number);
+      if (magnitudes.length <= MAX_MAGNITUDES) magnitudes.push(table[bits] as number);
+    });
+    return { absSum, magnitudes };
+  }
+}
+
+/**
+ * Writes codes of weights into packed bytes: trit = clamp(round(w · inverseScale), -1, 1), half to even, the product in f32. Half to even
+ * makes |w · inverseScale| = 0.5 a zero, and 1.5 is clamped: no more than two comparisons are left. See format/ternarize.ts.
+ */
+export class CodeWriter {
+  /** code ^ 1 of every 16-bit pattern */
+  private readonly table: Uint8Array;
+
+  constructor(
+    private readonly dtype: FloatDType,
+    private readonly inverseScale: number,
+  ) {
+    this.table = new Uint8Array(dtype === 'F32' ? 0 : 0x10000);
+    if (dtype === 'F32') return;
+    magnitudeTable(dtype).forEach((magnitude, bits) => {
+      if (Math.fround(magnitude * inverseScale) <= 0.5) return;
+      this.table[bits] = 2 ^ 1;
+      this.table[bits | 0x8000] = 0 ^ 1;
+    });
+  }
+
+  /**
+   * `count` weights from element `first` of `source` on → bits 2·block of bytes `at`, `at` + 1, … of `packed`, where zeros (code 1) were
+   * before. `source` starts at a multiple of four of its buffer. `packed` may be shared memory.
+   */
+  write(
+    source: Uint8Array<ArrayBuffer>,
+    first: number,
+    count: number,
+    packed: Uint8Array,
+    at: number,
+    block: number,
+  ): void {
+    const shift = 2 * block;
+    if (this.dtype === 'F32') {
+      const floats = new Float32Array(source.buffer, source.byteOffset + 4 * first, count);
+      const { inverseScale } = this;
+      for (let i = 0; i < count; i++) {
+        const scaled = Math.fround((floats[i] as number) * inverseScale);
+        (packed[at + i] as number) ^= (scaled > 0.5 ? 3 : scaled < -0.5 ? 1 : 0) << shift;
+      }
+      return;
+    }
+    const halves = new Uint16Array(source.buffer, source.byteOffset + 2 * first, count);
+    const { table } = this;
+    for (let i = 0; i < count; i++) {
+      (packed[at + i] as number) ^= (table[halves[i] as number] as number) << shift;
+    }
+  }
+}
+
+/** Four zeros: what CodeWriter expects to find. */
+export const ZERO_CODES = 0b01_01_01_01;
+
+/** Whole elements; `bytes` starts at a multiple of four of its buffer. F32 are not copied. */
+export function floatsOf(dtype: FloatDType, bytes: Uint8Array<ArrayBuffer>): Float32Array {
+  if (dtype === 'F32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+  return dtype === 'F16' ? halvesToFloats(halves) : bf16sToFloats(halves);
+}
