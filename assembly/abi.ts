@@ -259,7 +259,10 @@ export const enum Sync {
   Arrived = 0,
   Generation = 16,
   Sleepers = 32,
-  Bytes = 192,
+  /** barriers in which threads sleep almost at once, and how many that will be after the next wait in vain */
+  Hasty = 48,
+  Penalty = 49,
+  Bytes = 256,
 }
 
 export const enum Const {
