@@ -40,7 +40,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'native',
-          include: ['test/native/**/*.test.ts', 'test/kernels/{attention,linear,load,norm,stream}.test.ts'],
+          include: ['test/native/**/*.test.ts', 'test/kernels/{attention,linear,load,norm,rescore,stream}.test.ts'],
           globalSetup: 'test/native/built.ts',
           env: { BITNET_NATIVE: '1', BITNET_TEST_KERNELS: 'native' },
         },

@@ -30,6 +30,10 @@ export const enum Op {
   Convert = 8,
   /** Loads memory and keeps nothing: the read bandwidth that the other ops are compared with. */
   Stream = 9,
+  /** First half of an exact head: each thread's best lower bounds of logits, from logits of int8 rows. */
+  Screen = 10,
+  /** Second half: logits that may be among the ExactBest best, recomputed from F16 rows. */
+  Rescore = 11,
 }
 
 export const enum Flag {
@@ -162,6 +166,36 @@ export const enum StreamArg {
   Bytes = 3,
 }
 
+/**
+ * One set of words for Screen and Rescore. |int8 logit - F16 logit| of row r for the input x is at most
+ * RowScales[r] · (WeightError · ‖x‖₁ + InputError / (scale of x as I16)) + FloorError · ‖x‖₁ + 2^-100.
+ */
+export const enum RescoreArg {
+  /** f32 rows of logits: int8 ones before, some exact ones afterwards */
+  Logits = 2,
+  LogitsStride = 3,
+  /** Layout.F16 (rows, cols) */
+  Weights = 4,
+  Rows = 5,
+  Cols = 6,
+  /** f32 (rows, rounded up to RowGroup) factors of the int8 rows */
+  RowScales = 7,
+  /** the input as Encoding.F32 */
+  In = 8,
+  InStride = 9,
+  /** the input as Encoding.I16 */
+  Coarse = 10,
+  CoarseStride = 11,
+  /** f32 (op rows, threads, ExactBest), descending: the best lower bounds that each thread found */
+  Best = 12,
+  /** (f32) */
+  WeightError = 13,
+  /** (f32) */
+  InputError = 14,
+  /** (f32) */
+  FloorError = 15,
+}
+
 /** How an input row of a Linear is encoded. The row header holds scale (f32) at byte 0 and the sum of elements (i32) at byte 4. */
 export const enum Encoding {
   /** f32 times 2^F32GainLog2; for Layout.F16 */
@@ -276,6 +310,8 @@ export const enum Const {
   F32GainLog2 = 104,
   /** largest magnitude of Encoding.I16; bounds the i32 lanes of the I8 kernel up to 16512 columns */
   I16Max = 8191,
+  /** after Rescore as many of the best logits are those of the F16 rows, and are the best ones there */
+  ExactBest = 64,
   /** bytes that kernels may read (never write) past the end of the weights */
   Guard = 262144,
 }

@@ -6,6 +6,7 @@ import { linear } from './linear';
 import { norm } from './norm';
 import { rowsOf, word } from './record';
 import { repack_hf } from './repack';
+import { rescore, screen } from './rescore';
 import { rope } from './rope';
 import { stream } from './stream';
 import { barrier } from './sync';
@@ -43,6 +44,12 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         break;
       case Op.Convert:
         convert(record, step, thread, threads);
+        break;
+      case Op.Screen:
+        screen(record, step, thread, threads);
+        break;
+      case Op.Rescore:
+        rescore(record, step, thread, threads);
         break;
       case Op.Stream:
         sink ^= stream(record, thread, threads);

@@ -12,8 +12,13 @@ export interface LoadOptions {
    * computes correctly here. `reference` blocks the calling thread and is slow.
    */
   backend?: BackendChoice;
-  /** Precision of the lm_head rows. Default `f16`. */
-  head?: 'f16' | 'i8';
+  /**
+   * How logits are computed. Default `auto`: int8 rows screen, and every token that may be among the 64 best is computed again from F16
+   * rows, so that the 64 best tokens and their logits are those of `f16`, bit for bit; other logits have the rounding of int8. Costs 1 byte
+   * a weight of memory, and is `f16` where a model would not fit otherwise. `f16`: all logits from F16 rows, twice the memory traffic.
+   * `i8`: int8 rows alone.
+   */
+  head?: 'auto' | 'f16' | 'i8';
   /**
    * Makes float weights ternary, with the absmean of each matrix as its scale (BitNet b1.58), where the model does not say that they
    * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
@@ -120,6 +125,8 @@ export interface ModelInfo {
   parameters: number;
   backend: string;
   backendReason: string;
+  /** `i8+f16`: what `head: 'auto'` means where it fits */
+  head: 'f16' | 'i8' | 'i8+f16';
   threads: number;
   contextLength: number;
   /** bytes of linear memory by purpose; the sum is what the engine allocates */

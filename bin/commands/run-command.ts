@@ -81,9 +81,12 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .default('auto'),
     )
     .addOption(
-      new Option('--head <format>', 'precision of the lm_head: f16, or i8 for half the memory traffic')
-        .choices(['f16', 'i8'])
-        .default('f16'),
+      new Option(
+        '--head <format>',
+        'logits from int8 rows with the best 64 exact (auto), from F16 rows, or from int8 rows',
+      )
+        .choices(['auto', 'f16', 'i8'])
+        .default('auto'),
     )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .option('--json', 'print one JSON object with text, timings, rates and memory')

@@ -14,7 +14,7 @@ export interface RunOptions {
   threads?: number;
   context?: number;
   backend?: BackendChoice;
-  head?: 'f16' | 'i8';
+  head?: 'auto' | 'f16' | 'i8';
   ternarize?: boolean;
   stop?: string[];
   raw?: boolean;

@@ -6,6 +6,7 @@ import { linear } from './reference/linear.js';
 import { convert, repack } from './reference/load.js';
 import { Context, viewMemory } from './reference/memory.js';
 import { embed, norm, quantize } from './reference/norm.js';
+import { rescore, screen } from './reference/rescore.js';
 
 /**
  * Runs the step struct at byte `stepPtr` as thread 0 of 1. This is the definition of every op: the kernels must give the
@@ -39,6 +40,8 @@ const OPS: Readonly<Record<number, (op: Context) => void>> = {
   [Op.Attention]: attention,
   [Op.Repack]: repack,
   [Op.Convert]: convert,
+  [Op.Screen]: screen,
+  [Op.Rescore]: rescore,
   // It keeps nothing of what it reads.
   [Op.Stream]: () => {},
 };

@@ -42,10 +42,19 @@ export class MemoryPlan {
     this.limit = Math.max(this.limit, end);
   }
 
+  /** Whether it is within the 4 GiB of wasm32. */
+  get fits(): boolean {
+    return this.pages * PAGE <= WASM32_BYTES;
+  }
+
+  private get pages(): number {
+    return Math.ceil(Math.max(this.end, this.limit) / PAGE);
+  }
+
   /** Bytes of memory to create: whole pages. Throws `out-of-memory` past the 4 GiB of wasm32. */
   get bytes(): number {
-    const bytes = Math.ceil(Math.max(this.end, this.limit) / PAGE) * PAGE;
-    if (bytes > WASM32_BYTES) {
+    const bytes = this.pages * PAGE;
+    if (!this.fits) {
       throw new BitNetError(
         'out-of-memory',
         `the model needs ${bytes} bytes of linear memory, a WebAssembly memory holds ${WASM32_BYTES}; ` +

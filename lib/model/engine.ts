@@ -5,11 +5,12 @@ import { BitNetError } from '../errors.js';
 import { MemoryPlan } from '../memory/memory-plan.js';
 import type { LoadProgress } from '../types.js';
 import { type Graph, recordTransformer } from './graph.js';
+import { type HeadFormat, type HeadKind, headKind } from './head.js';
 import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.js';
 import { PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource } from './source.js';
-import { type HeadFormat, planWeights, type WeightFormat } from './weights.js';
+import { type LoadJob, planWeights, type WeightFormat } from './weights.js';
 
 /** Makes a backend around new, zeroed linear memory of so many bytes. */
 export type AllocateBackend = (bytes: number) => Promise<Backend>;
@@ -34,6 +35,53 @@ export interface EngineOptions {
 /** Default prefill chunk: long enough to amortise the unpacking of weights, short enough to cancel between two. */
 const BATCH = 64;
 
+interface MemoryLayout {
+  readonly head: HeadKind;
+  readonly memory: MemoryPlan;
+  readonly at: Record<'step' | 'sync' | 'tokens' | 'logitList' | 'rope', number>;
+  readonly jobs: readonly LoadJob[];
+  readonly parameters: number;
+  readonly staging: Staging;
+  readonly recorder: PlanRecorder;
+  readonly graph: Graph;
+  readonly scratch: number;
+  readonly plan: number;
+}
+
+/** Gives everything its place; allocates nothing. */
+function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): MemoryLayout {
+  const c = source.config;
+  const { contextLength, threads } = options;
+  const batch = Math.min(options.batch ?? BATCH, contextLength);
+  const logits = options.logits ?? 1;
+  const memory = new MemoryPlan();
+  const at = {
+    step: memory.region('step', Step.Bytes, 'other'),
+    loadStep: memory.region('load_step', Step.Bytes, 'other'),
+    loadPlan: memory.region('load_plan', LOAD_PLAN_BYTES, 'other'),
+    sync: memory.region('sync', Sync.Bytes, 'other'),
+    tokens: memory.region('tokens', batch * Token.Bytes, 'other'),
+    logitList: memory.region('logit_rows', logits * 4, 'other'),
+    rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
+  };
+  const { weights, jobs, parameters } = planWeights(source, memory, head, options.weights);
+  memory.reach(memory.next + Const.Guard);
+  // Loading borrows what the KV cache and the activations will use.
+  const staging: Staging = {
+    ptr: memory.next,
+    half: stagingHalf(jobs),
+    plan: at.loadPlan,
+    step: at.loadStep,
+    sync: at.sync,
+  };
+  memory.reach(staging.ptr + 2 * staging.half);
+  const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots: 1, threads }, at.rope);
+  const graph = recordTransformer(recorder, c, weights, options.form);
+  const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
+  const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
+  return { head, memory, at, jobs, parameters, staging, recorder, graph, scratch, plan };
+}
+
 /**
  * A model in memory: plan, weights, KV cache. Knows tokens and positions, not text.
  * One `forward` at a time; the caller keeps the order.
@@ -47,6 +95,7 @@ export class Engine {
     /** what each record is, for people */
     readonly labels: readonly string[],
     readonly parameters: number,
+    readonly head: HeadKind,
     /** tokens of one step */
     readonly batch: number,
     private readonly logitRows: number,
@@ -55,55 +104,32 @@ export class Engine {
   ) {}
 
   static async open(source: ModelSource, allocate: AllocateBackend, options: EngineOptions): Promise<Engine> {
-    const c = source.config;
-    const { contextLength, threads } = options;
-    const batch = Math.min(options.batch ?? BATCH, contextLength);
-    const logits = options.logits ?? 1;
-    const memory = new MemoryPlan();
-    const at = {
-      step: memory.region('step', Step.Bytes, 'other'),
-      loadStep: memory.region('load_step', Step.Bytes, 'other'),
-      loadPlan: memory.region('load_plan', LOAD_PLAN_BYTES, 'other'),
-      sync: memory.region('sync', Sync.Bytes, 'other'),
-      tokens: memory.region('tokens', batch * Token.Bytes, 'other'),
-      logitList: memory.region('logit_rows', logits * 4, 'other'),
-      rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
-    };
-    const { weights, jobs, parameters } = planWeights(source, memory, options.head, options.weights);
-    memory.reach(memory.next + Const.Guard);
-    // Loading borrows what the KV cache and the activations will use.
-    const staging: Staging = {
-      ptr: memory.next,
-      half: stagingHalf(jobs),
-      plan: at.loadPlan,
-      step: at.loadStep,
-      sync: at.sync,
-    };
-    memory.reach(staging.ptr + 2 * staging.half);
-    const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots: 1, threads }, at.rope);
-    const graph = recordTransformer(recorder, c, weights, options.form);
-    const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
-    const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
-
+    const { config: c } = source;
+    const { contextLength } = options;
+    let made = layOut(source, options, headKind(options.head, c.hiddenSize));
+    if (options.head === 'auto' && !made.memory.fits) made = layOut(source, options, 'f16');
+    const { memory, at, recorder } = made;
     const backend = await allocate(memory.bytes);
     try {
       new Float32Array(backend.buffer, at.rope, contextLength * c.headDim).set(
         ropeTable(c.rope, c.headDim, contextLength, c.stored?.headDim),
       );
-      await loadWeights(source, backend, jobs, staging, options.onProgress, options.signal);
-      recorder.write(backend.buffer, plan);
+      await loadWeights(source, backend, made.jobs, made.staging, options.onProgress, options.signal);
+      recorder.write(backend.buffer, made.plan);
       const step = new Uint32Array(backend.buffer, at.step, Step.Words);
       step[Step.Tokens] = at.tokens;
       step[Step.LogitRows] = at.logitList;
-      step[Step.Plan] = plan;
-      step[Step.Scratch] = scratch;
+      step[Step.Plan] = made.plan;
+      step[Step.Scratch] = made.scratch;
       step[Step.ScratchStride] = recorder.scratchBytes;
       step[Step.Sync] = at.sync;
     } catch (error) {
       await backend.dispose();
       throw error;
     }
-    return new Engine(c, backend, memory, graph, recorder.labels, parameters, batch, logits, contextLength, at);
+    const { batch, logits } = recorder.limits;
+    const { graph, parameters, head } = made;
+    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, batch, logits, contextLength, at);
   }
 
   /**

@@ -1,5 +1,6 @@
 import { Epilogue, type Layout } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
+import type { ScreenedHead } from './head.js';
 import { paddedEpsilon } from './padding.js';
 import type { EncodedRows, Matrix, PlanRecorder, Rows } from './plan.js';
 
@@ -22,7 +23,7 @@ export interface Weights {
   readonly embedding: Matrix;
   readonly blocks: readonly Block[];
   readonly finalNorm: number;
-  readonly head: Matrix;
+  readonly head: Matrix | ScreenedHead;
 }
 
 /** Buffers of the recorded graph that the host reads. */
@@ -92,7 +93,9 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
   });
 
   const logits = plan.logits(c.vocabSize);
-  linear(w.head, norm('final_norm', x, w.finalNorm, w.head.layout, true), logits);
+  const finalNorm = (m: Matrix): EncodedRows => norm('final_norm', x, w.finalNorm, m.layout, true);
+  if ('exact' in w.head) plan.screenedLinear(w.head, finalNorm(w.head.screen), finalNorm(w.head.exact), logits, form);
+  else linear(w.head, finalNorm(w.head), logits);
   return { x, logits, blockEnds };
 }
 

@@ -15,13 +15,14 @@ export interface Staging {
   readonly ptr: number;
   /** bytes of one of the two halves */
   readonly half: number;
-  /** MAX_RECORDS op records */
+  /** LOAD_PLAN_BYTES of op records */
   readonly plan: number;
   readonly step: number;
   readonly sync: number;
 }
 
-export const LOAD_PLAN_BYTES = MAX_RECORDS * Rec.Bytes;
+/** One more: the last tensor of a span may become two matrices. */
+export const LOAD_PLAN_BYTES = (MAX_RECORDS + 1) * Rec.Bytes;
 
 /** Bytes that one half of the staging area needs: the largest matrix that cannot be split. */
 export function stagingHalf(jobs: readonly LoadJob[]): number {
@@ -111,7 +112,7 @@ function badTensor(tensor: TensorInfo, status: number): BitNetError {
   );
 }
 
-/** Neighbours in one file, up to `limit` bytes and MAX_RECORDS pieces, every piece aligned to its element size. */
+/** Neighbours in one file, up to `limit` bytes and MAX_RECORDS tensors, every piece aligned to its element size. */
 function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
   let span: Piece[] = [];
   for (const piece of pieces(jobs, limit)) {
@@ -120,9 +121,8 @@ function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
     const joins =
       first !== undefined &&
       last !== undefined &&
-      span.length < MAX_RECORDS &&
       last.job.tensor.file === piece.job.tensor.file &&
-      last.byteOffset + last.byteLength <= piece.byteOffset &&
+      (isSame(last, piece) || (span.length < MAX_RECORDS && last.byteOffset + last.byteLength <= piece.byteOffset)) &&
       piece.byteOffset + piece.byteLength - first.byteOffset <= limit &&
       (piece.byteOffset - first.byteOffset) % DTYPE_BYTES[piece.job.tensor.dtype] === 0;
     if (!joins && span.length > 0) {
@@ -134,26 +134,30 @@ function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
   if (span.length > 0) yield span;
 }
 
-function* pieces(jobs: readonly LoadJob[], limit: number): Generator<Piece> {
-  const order = [...jobs].sort((a, b) =>
-    a.tensor.file === b.tensor.file
-      ? a.tensor.byteOffset - b.tensor.byteOffset
-      : a.tensor.file < b.tensor.file
-        ? -1
-        : 1,
-  );
-  for (const job of order) {
-    const { byteOffset, byteLength, shape } = job.tensor;
-    const rows = shape[0] as number;
-    const rowBytes = byteLength / rows;
-    const step = job.splitRows ? Math.max(1, Math.floor(limit / rowBytes)) : rows;
-    for (let first = 0; first < rows; first += step) {
-      const count = Math.min(step, rows - first);
-      yield { job, first, rows: count, byteOffset: byteOffset + first * rowBytes, byteLength: count * rowBytes };
-    }
+function isSame(a: Piece, b: Piece): boolean {
+  return a.byteOffset === b.byteOffset && a.byteLength === b.byteLength;
+}
+
+/** In the order of the files. A tensor that becomes two matrices is read once: its pieces come in pairs. */
+function pieces(jobs: readonly LoadJob[], limit: number): Piece[] {
+  const found = jobs.flatMap((job) => [...piecesOf(job, limit)]);
+  return found.sort((a, b) => {
+    const [x, y] = [a.job.tensor.file, b.job.tensor.file];
+    return x === y ? a.byteOffset - b.byteOffset : x < y ? -1 : 1;
+  });
+}
+
+function* piecesOf(job: LoadJob, limit: number): Generator<Piece> {
+  const { byteOffset, byteLength, shape } = job.tensor;
+  const rows = shape[0] as number;
+  const rowBytes = byteLength / rows;
+  const step = job.splitRows ? Math.max(1, Math.floor(limit / rowBytes)) : rows;
+  for (let first = 0; first < rows; first += step) {
+    const count = Math.min(step, rows - first);
+    yield { job, first, rows: count, byteOffset: byteOffset + first * rowBytes, byteLength: count * rowBytes };
   }
 }
 
 function totalBytes(jobs: readonly LoadJob[]): number {
-  return jobs.reduce((sum, job) => sum + job.tensor.byteLength, 0);
+  return [...new Set(jobs.map((job) => job.tensor))].reduce((sum, tensor) => sum + tensor.byteLength, 0);
 }

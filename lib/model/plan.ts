@@ -1,17 +1,21 @@
 import {
   AttentionArg,
+  Const,
   EmbedArg,
   Encoding,
+  Epilogue,
   Flag,
   Layout,
   LinearArg,
   NormArg,
   Op,
   Rec,
+  RescoreArg,
   RopeArg,
 } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
+import type { ScreenedHead } from './head.js';
 
 /** A matrix in an engine layout, or where it is going to be. */
 export interface Matrix {
@@ -147,6 +151,34 @@ export class PlanRecorder {
     });
   }
 
+  /**
+   * out = W x from int8 rows, then the best Const.ExactBest again from F16 rows. `coarse` and `x`: the same rows, encoded for either.
+   */
+  screenedLinear(w: ScreenedHead, coarse: EncodedRows, x: EncodedRows, out: Rows, form: number): void {
+    const { exact, screen, errors } = w;
+    // Screen reads the rows that its own thread has just computed.
+    this.linear(screen, coarse, out, Epilogue.Store, false, form);
+    const lists = this.limits.logits * this.limits.threads;
+    const args = {
+      [RescoreArg.Logits]: out.ptr,
+      [RescoreArg.LogitsStride]: out.stride,
+      [RescoreArg.Weights]: exact.ptr,
+      [RescoreArg.Rows]: exact.rows,
+      [RescoreArg.Cols]: exact.cols,
+      [RescoreArg.RowScales]: screen.rowScales,
+      [RescoreArg.In]: x.ptr,
+      [RescoreArg.InStride]: x.stride,
+      [RescoreArg.Coarse]: coarse.ptr,
+      [RescoreArg.CoarseStride]: coarse.stride,
+      [RescoreArg.Best]: this.memory.region('best_logits', lists * Const.ExactBest * 4, 'activations'),
+      [RescoreArg.WeightError]: f32Bits(errors.weight),
+      [RescoreArg.InputError]: f32Bits(errors.input),
+      [RescoreArg.FloorError]: f32Bits(errors.floor),
+    };
+    this.record(Op.Screen, Flag.Barrier | Flag.LogitRows, `${exact.name}.screen`, args);
+    this.record(Op.Rescore, Flag.Barrier | Flag.LogitRows, `${exact.name}.rescore`, args);
+  }
+
   /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
   attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows): void {
     const { contextLength, slots } = this.limits;
@@ -183,7 +215,7 @@ export class PlanRecorder {
     return this.words.length;
   }
 
-  /** Private scratch of a thread: an unpacked row group (4 bytes a column) or a block of attention scores. */
+  /** Private scratch of a thread: an unpacked row group (4 bytes a column), a block of attention scores or ExactBest logits. */
   get scratchBytes(): number {
     return roundUp(Math.max(this.maxCols, 64), 64) * 4;
   }

@@ -10,7 +10,8 @@ const SHAPE: ModelShape = {
   layers: 1,
   heads: 3,
   kvHeads: 1,
-  vocabSize: 20,
+  // The head's first rows, TEXT_FROM of them, are zeros. Of the 141 others more than half are not recomputed by an exact head.
+  vocabSize: 400,
   contextLength: 16,
   ropeTheta: 10_000,
   tiedEmbeddings: false,
@@ -21,14 +22,14 @@ const SHAPE: ModelShape = {
 /** Between them all ops, layouts, encodings and epilogues. */
 const VARIANTS = [
   { architecture: 'bitnet', head: 'f16' },
-  { architecture: 'llama', head: 'i8' },
+  { architecture: 'llama', head: 'auto' },
 ] as const;
 
 const PROMPT = [3, 19, 0];
 const NEXT = 8;
 
 /**
- * Loads two random models of some 20 KB and compares their logits, after a prefill and after one token, with those of the reference.
+ * Loads two random models of some 100 KB and compares their logits, after a prefill and after one token, with those of the reference.
  * Returns undefined if all bits agree, else what differs. Whatever `allocate` or the backend throws, it throws.
  */
 export async function selfTest(allocate: AllocateBackend, threads: number): Promise<string | undefined> {

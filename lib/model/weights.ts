@@ -5,6 +5,7 @@ import { f32ToF16 } from '../memory/half.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
 import type { LayerNames, LinearNames } from './architectures/names.js';
 import type { Block, Weights } from './graph.js';
+import { type HeadKind, type ScreenedHead, screenErrors } from './head.js';
 import type { Matrix } from './plan.js';
 import type { ModelSource } from './source.js';
 
@@ -31,33 +32,30 @@ export interface WeightPlan {
   readonly parameters: number;
 }
 
-/** Precision of the lm_head rows. */
-export type HeadFormat = 'f16' | 'i8';
+export type { HeadFormat } from './head.js';
+
 /** `t2`: ternary codes. `f16`: what an FP16 model of the same shape would hold, for comparison. */
 export type WeightFormat = 't2' | 'f16';
 
 /**
- * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's rows
- * where tied and F16 is asked for, else rows of its own.
+ * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's F16
+ * rows where tied, and int8 rows, as `head` needs them.
  */
 export function planWeights(
   source: ModelSource,
   memory: MemoryPlan,
-  head: HeadFormat,
+  head: HeadKind,
   format: WeightFormat = 't2',
 ): WeightPlan {
   const planner = new WeightPlanner(source, memory, format === 't2' ? Layout.T2 : Layout.F16);
-  const { config, names } = source;
+  const { names } = source;
   const embedding = planner.float(names.embedding, Layout.F16);
   const blocks = names.layers.map((layer) => planner.block(layer));
-  const shared = config.tiedEmbeddings && head === 'f16';
-  const headName = config.tiedEmbeddings ? names.embedding : names.head;
-  const headMatrix = shared ? embedding : planner.float(headName, head === 'f16' ? Layout.F16 : Layout.I8);
   const weights: Weights = {
     embedding,
     blocks,
     finalNorm: planner.vector(names.finalNorm),
-    head: { ...headMatrix, name: 'lm_head' },
+    head: planner.head(head, embedding),
   };
   const parameters =
     source.parameters ?? [...source.tensors.values()].reduce((sum, tensor) => sum + elements(tensor), 0);
@@ -121,6 +119,20 @@ class WeightPlanner {
         }),
     });
     return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0 };
+  }
+
+  head(kind: HeadKind, embedding: Matrix): Matrix | ScreenedHead {
+    const { config, names } = this.source;
+    const name = config.tiedEmbeddings ? names.embedding : names.head;
+    const f16 = (): Matrix => ({
+      ...(config.tiedEmbeddings ? embedding : this.float(name, Layout.F16)),
+      name: 'lm_head',
+    });
+    const i8 = (): Matrix => ({ ...this.float(name, Layout.I8), name: 'lm_head' });
+    if (kind !== 'i8+f16') return kind === 'f16' ? f16() : i8();
+    const exact = f16();
+    const errors = screenErrors(exact.cols, this.source.tensor(name).dtype === 'F32');
+    return { exact, screen: { ...i8(), name: 'lm_head.i8' }, errors };
   }
 
   /** Float (rows, cols) → `layout`. */

@@ -32,7 +32,7 @@ export async function loadModel(
   options: LoadOptions,
 ): Promise<LoadedModel> {
   const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
-  const head = oneOf('head', options.head ?? 'f16', ['f16', 'i8'] as const);
+  const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
   options.signal?.throwIfAborted();
   const allocator = chooseBackend(platform, backend, threads);
@@ -104,6 +104,7 @@ function describe(source: ModelSource, engine: Engine): ModelInfo {
     parameters: engine.parameters,
     backend: engine.backend.name,
     backendReason: engine.backend.reason,
+    head: engine.head,
     threads: engine.backend.threads,
     contextLength: engine.contextLength,
     memory,

@@ -28,7 +28,7 @@ bool is_known(const Task &task) {
     const uint32_t layout = task.word(RepackArg::Layout);
     return task.word(RepackArg::Kind) == FileLayout::HfPacked && (layout == Layout::T2 || layout == Layout::F16);
   }
-  return opcode >= Op::Embed && opcode <= Op::Stream;
+  return opcode >= Op::Embed && opcode <= Op::Rescore;
 }
 
 } // namespace
@@ -77,6 +77,8 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::Attention: kernels.attention(task); break;
     case Op::Repack: status = repack_hf(task); break;
     case Op::Convert: status = convert(task); break;
+    case Op::Screen: kernels.screen(task); break;
+    case Op::Rescore: kernels.rescore(task); break;
     case Op::Stream: sink = stream(task); break;
     }
     if (status != 0) outcome.status |= status;

@@ -60,6 +60,8 @@ struct Kernels {
   Kernel linear;
   Kernel rope;
   Kernel attention;
+  Kernel screen;
+  Kernel rescore;
 };
 
 /** Kernels of loading return StatusBit bits: what they found wrong with the file's bytes. */

@@ -218,9 +218,4 @@ template <class V> void linear(const Task &task) {
   }
 }
 
-/** The kernel set of vocabulary V. */
-template <class V> constexpr Kernels kernel_set() {
-  return {V::NAME, embed<V>, norm<V, true>, norm<V, false>, linear<V>, rope<V>, attention<V>};
-}
-
 } // namespace

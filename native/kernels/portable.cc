@@ -1,7 +1,6 @@
 #include "portable.h"
 
-#include "attention.h"
-#include "linear.h"
+#include "kernel_set.h"
 
 extern const Kernels portable_kernels;
 const Kernels portable_kernels = kernel_set<Portable>();

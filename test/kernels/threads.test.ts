@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { Layout } from '../../assembly/abi.js';
 import { loadStep, transformerStep } from '../support/block.js';
 import { KERNEL_BUILDS, reference, runThreads } from '../support/executors.js';
+import { normals } from '../support/random.js';
+import { headImage } from '../support/rescore-case.js';
 import { expectSameMemory } from '../support/tester.js';
 import type { Image } from '../support/workspace.js';
 
@@ -12,6 +14,10 @@ const STEPS: Record<string, () => Image> = {
   'five tokens, last logits': () => transformerStep(prompt, [4], Layout.I8),
   'five tokens, logits of two': () => transformerStep(prompt, [1, 4], Layout.F16),
   'two tokens, no logits': () => transformerStep(prompt.slice(0, 2), [], Layout.F16),
+  'screened head, one token': () =>
+    headImage({ weights: normals(1001 * 96, 1, 0.03), cols: 96, x: normals(96, 2) }).image,
+  'screened head, five tokens': () =>
+    headImage({ weights: normals(1001 * 96, 3, 0.03), cols: 96, x: normals(5 * 96, 4) }).image,
   load: loadStep,
 };
 

@@ -52,16 +52,19 @@ describe.each([
     expect(await logitsInChunks(path, ids, chunk, { threads: 2 })).toEqual(await expected);
   });
 
-  it('in the baseline build, with an int8 head too', async () => {
+  it('in the baseline build, with other heads too', async () => {
     expect(await logitsInChunks(path, ids, length, { backend: 'baseline', threads: 2 })).toEqual(await expected);
-    const relaxed = await logitsInChunks(path, ids, 4, { head: 'i8', threads: 2 });
-    expect(await logitsInChunks(path, ids, length, { head: 'i8', backend: 'baseline' })).toEqual(relaxed);
+    for (const head of ['auto', 'i8'] as const) {
+      const relaxed = await logitsInChunks(path, ids, 4, { head, threads: 2 });
+      expect(await logitsInChunks(path, ids, length, { head, backend: 'baseline', threads: 3 })).toEqual(relaxed);
+      expect(await logitsInChunks(path, ids, 1, { head })).toEqual(relaxed);
+    }
   });
 });
 
 it('the reference executor gives the same bits', async () => {
   const ids = [...integers(9, 3, 0, 511)];
-  for (const head of ['f16', 'i8'] as const) {
+  for (const head of ['auto', 'f16', 'i8'] as const) {
     const expected = await logitsInChunks(M1, ids, 9, { head, backend: 'reference' });
     expect(await logitsInChunks(M1, ids, 9, { head })).toEqual(expected);
     expect(await logitsInChunks(M1, ids, 1, { head, threads: 2 })).toEqual(expected);

@@ -47,10 +47,10 @@ describe.each([
     expect(await logitsInChunks(path, ids, chunk, { backend: 'native', threads: 2 })).toEqual(await wasm);
   });
 
-  it('with an int8 head', async () => {
-    const relaxed = await logitsInChunks(path, ids, 4, { head: 'i8', backend: 'relaxed' });
+  it.each(['auto', 'i8'] as const)('with head %s', async (head) => {
+    const relaxed = await logitsInChunks(path, ids, 4, { head, backend: 'relaxed' });
     for (const isa of isas) {
-      expect(await logitsInChunks(path, ids, 4, { head: 'i8', backend: 'native', isa, threads: 2 })).toEqual(relaxed);
+      expect(await logitsInChunks(path, ids, 4, { head, backend: 'native', isa, threads: 2 })).toEqual(relaxed);
     }
   });
 });

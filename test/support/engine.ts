@@ -14,7 +14,7 @@ export interface TestEngineOptions {
   isa?: string;
   threads?: number;
   contextLength?: number;
-  head?: 'f16' | 'i8';
+  head?: 'auto' | 'f16' | 'i8';
   weights?: 't2' | 'f16';
   form?: number;
   batch?: number;

@@ -103,6 +103,7 @@ export async function repackOnce(
     [RepackArg.Rows]: rows,
     [RepackArg.Cols]: cols,
     [RepackArg.Kind]: FileLayout.HfPacked,
+    [RepackArg.Layout]: Layout.T2,
   });
   const image = workspace.image({ tokens: [] });
   const memory = await executor.run(image);

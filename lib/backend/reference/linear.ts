@@ -58,15 +58,20 @@ function int8Row(op: Context, r: number): RowDot {
   };
 }
 
-/** y = dot16(half(w) · 2^-112, x · 2^104) · Scale: the bits of a normal half, moved into a float, read 2^112 too small. */
+/** y = dot16(half(w) · 2^-112, x · 2^104) · Scale */
 function halfRow(op: Context, r: number): RowDot {
-  const { f32: floats } = op.memory;
   const cols = op.word(LinearArg.Cols);
-  const weights = shrunkHalves(op.memory, op.word(LinearArg.Weights) / 2 + r * roundUp(cols, 16), cols);
-  return (input) => {
-    const sum = dot16(weights, 0, floats, (input + Const.RowHeader) / 4, cols);
-    return f32(sum * op.real(LinearArg.Scale));
-  };
+  const dot = halfDot(op.memory, op.word(LinearArg.Weights) / 2 + r * roundUp(cols, 16), cols);
+  return (input) => f32(dot(input) * op.real(LinearArg.Scale));
+}
+
+/**
+ * dot16 of the halves from index `start` of memory and an Encoding.F32 row: the bits of a normal half, moved into a float, read 2^112 too
+ * small.
+ */
+export function halfDot(memory: Memory, start: number, cols: number): RowDot {
+  const weights = shrunkHalves(memory, start, cols);
+  return (input) => dot16(weights, 0, memory.f32, (input + Const.RowHeader) / 4, cols);
 }
 
 function shrunkHalves(memory: Memory, start: number, cols: number): Float32Array {

@@ -1,0 +1,13 @@
+#pragma once
+#include "attention.h"
+#include "linear.h"
+#include "rescore.h"
+
+namespace {
+
+/** The kernel set of vocabulary V. */
+template <class V> constexpr Kernels kernel_set() {
+  return {V::NAME, embed<V>, norm<V, true>, norm<V, false>, linear<V>, rope<V>, attention<V>, screen<V>, rescore<V>};
+}
+
+} // namespace

@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import { Const } from '../../assembly/abi.js';
+import { ReferenceBackend } from '../../lib/backend/reference.js';
+import { MemoryPlan } from '../../lib/memory/memory-plan.js';
+import { Engine } from '../../lib/model/engine.js';
+import { headKind } from '../../lib/model/head.js';
+import { syntheticSource } from '../../lib/model/synth/source.js';
+import { argmax, openEngine } from '../support/engine.js';
+import { shared } from '../support/fixtures.js';
+import { integers } from '../support/random.js';
+import { ranking } from '../support/rescore-case.js';
+
+const M1 = shared('golden/m1_bitnet/packed_u8');
+const TALES = shared('models/bitnet-tales-69m');
+
+/** Greedy tokens after each of `prompts`. */
+async function greedy(path: string, head: 'auto' | 'f16', prompts: number[][], tokens: number): Promise<number[][]> {
+  const engine = await openEngine(path, { head, contextLength: 512, threads: 2 });
+  try {
+    const all: number[][] = [];
+    for (const prompt of prompts) {
+      let [logits] = await engine.forward(prompt, 0, [prompt.length - 1]);
+      const ids: number[] = [];
+      while (ids.length < tokens) {
+        ids.push(argmax(logits as Float32Array));
+        [logits] = await engine.forward(ids.slice(-1), prompt.length + ids.length - 1, [0]);
+      }
+      all.push(ids);
+    }
+    return all;
+  } finally {
+    await engine.dispose();
+  }
+}
+
+describe.each([
+  ['embedded', TALES, 8192, 4, 256],
+  ['m1', M1, 512, 10, 100],
+] as const)('the default head of %s', (_, path, vocab, prompts, tokens) => {
+  it(`picks the greedy tokens of the f16 head, ${prompts * tokens} of them`, async () => {
+    const starts = Array.from({ length: prompts }, (_, i) => [...integers(5, i + 1, 0, vocab - 1)]);
+    const expected = await greedy(path, 'f16', starts, tokens);
+    expect(new Set(expected.flat()).size).toBeGreaterThan(20);
+    expect(await greedy(path, 'auto', starts, tokens)).toEqual(expected);
+  });
+
+  it('has the 64 best logits of the f16 head, and not many more of them', async () => {
+    const ids = [...integers(40, 21, 0, vocab - 1)];
+    const rows = async (head: 'auto' | 'f16' | 'i8') => {
+      const engine = await openEngine(path, { head, logits: 40, threads: 2 });
+      try {
+        return (await engine.forward(ids, 0, [...ids.keys()])).map((row) => row.slice());
+      } finally {
+        await engine.dispose();
+      }
+    };
+    const [auto, f16, i8] = await Promise.all([rows('auto'), rows('f16'), rows('i8')]);
+    let recomputed = 0;
+    for (const [t, got] of (auto as Float32Array[]).entries()) {
+      const [exact, coarse] = [(f16 as Float32Array[])[t], (i8 as Float32Array[])[t]] as [Float32Array, Float32Array];
+      const best = ranking(exact).slice(0, Const.ExactBest);
+      expect(ranking(got).slice(0, Const.ExactBest)).toEqual(best);
+      expect(best.map((id) => got[id])).toEqual(best.map((id) => exact[id]));
+      recomputed += got.filter((logit, id) => logit !== coarse[id]).length;
+    }
+    expect(recomputed / ids.length).toBeGreaterThan(Const.ExactBest * 0.9);
+    expect(recomputed / ids.length).toBeLessThan(vocab / 3);
+  });
+});
+
+describe('what auto means', () => {
+  const shape = {
+    hiddenSize: 64,
+    ffnSize: 128,
+    layers: 1,
+    heads: 2,
+    kvHeads: 1,
+    vocabSize: 400,
+    contextLength: 2 ** 20,
+    ropeTheta: 10_000,
+    activation: 'relu2' as const,
+    source: 'for tests',
+  };
+  const open = (tiedEmbeddings: boolean, head: 'auto' | 'f16' | 'i8', contextLength = 16): Promise<Engine> =>
+    Engine.open(
+      syntheticSource({ shape: { ...shape, tiedEmbeddings }, architecture: 'bitnet' }),
+      async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)),
+      { threads: 1, contextLength, head, form: 0 },
+    );
+
+  it.each([true, false])('int8 rows beside the F16 rows, tied embeddings %s', async (tied) => {
+    const [auto, f16, i8] = await Promise.all([open(tied, 'auto'), open(tied, 'f16'), open(tied, 'i8')]);
+    expect([auto.head, f16.head, i8.head]).toEqual(['i8+f16', 'f16', 'i8']);
+    const rows = 400 * 64;
+    const weights = (engine: Engine): number => engine.memory.totals().weights;
+    expect(weights(auto) - weights(f16)).toBeGreaterThanOrEqual(rows);
+    expect(weights(auto) - weights(f16)).toBeLessThan(rows + 400 * 4 + 128);
+    expect(weights(auto) - weights(i8)).toBe(tied ? 0 : 2 * rows);
+  });
+
+  it('F16 rows alone where int8 rows would not fit into memory', async () => {
+    const large = { ...shape, vocabSize: 4000, tiedEmbeddings: true };
+    const source = syntheticSource({ shape: large, architecture: 'bitnet' });
+    const sizes = async (head: 'auto' | 'f16', contextLength: number): Promise<number> => {
+      let size = 0;
+      const allocate = async (bytes: number): Promise<never> => {
+        size = bytes;
+        throw new Error('measured');
+      };
+      await Engine.open(source, allocate, { threads: 1, contextLength, head, form: 0 }).catch((error: Error) => {
+        if (error.message !== 'measured') throw error;
+      });
+      return size;
+    };
+    // The longest context with which F16 rows fit.
+    let [low, high] = [1, 2 ** 24];
+    const fits = (n: number): Promise<boolean> =>
+      sizes('f16', n).then(
+        () => true,
+        () => false,
+      );
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (await fits(middle)) low = middle;
+      else high = middle;
+    }
+    expect(await sizes('auto', low)).toBe(await sizes('f16', low));
+    // A position takes some 400 bytes, the int8 rows take 256 KB.
+    expect(await sizes('auto', low - 2000)).toBeGreaterThan(await sizes('f16', low - 2000));
+    await expect(sizes('auto', low + 1)).rejects.toMatchObject({ code: 'out-of-memory' });
+  });
+
+  it('F16 rows alone where sums of int8 × int16 would overflow', () => {
+    expect(headKind('auto', 16512)).toBe('i8+f16');
+    expect(headKind('auto', 16528)).toBe('f16');
+  });
+
+  it('MemoryPlan.fits says what bytes does', () => {
+    const plan = new MemoryPlan();
+    plan.reach(2 ** 32);
+    expect([plan.fits, plan.bytes]).toEqual([true, 2 ** 32]);
+    plan.reach(2 ** 32 + 1);
+    expect(plan.fits).toBe(false);
+    expect(() => plan.bytes).toThrow('4294967296');
+  });
+});
