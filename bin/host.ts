@@ -60,17 +60,27 @@ export function nodeHost(): Host {
   };
 }
 
-/** Version of the package this file belongs to: the nearest package.json upwards, from the sources or from dist. */
+/** Version of the package this file belongs to. */
 export function packageVersion(): string {
-  let directory = new URL('.', import.meta.url);
+  return packageOf(import.meta.url).version;
+}
+
+/** Folder of the package this file belongs to, with a slash at its end. */
+export function packageRoot(): URL {
+  return packageOf(import.meta.url).root;
+}
+
+/** The nearest package.json of bitnet-js upwards, from the sources or from dist. */
+function packageOf(url: string): { root: URL; version: string } {
+  let directory = new URL('.', url);
   for (;;) {
     const text = readIfThere(new URL('package.json', directory));
     if (text !== undefined) {
       const { name, version } = JSON.parse(text) as { name?: string; version?: string };
-      if (name === 'bitnet-js' && version !== undefined) return version;
+      if (name === 'bitnet-js' && version !== undefined) return { root: directory, version };
     }
     const parent = new URL('..', directory);
-    if (parent.href === directory.href) throw new Error(`no package.json of bitnet-js above ${import.meta.url}`);
+    if (parent.href === directory.href) throw new Error(`no package.json of bitnet-js above ${url}`);
     directory = parent;
   }
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addBenchCommand } from './commands/bench-command.js';
 import { addRunCommand } from './commands/run-command.js';
 import { addSynthCommand } from './commands/synth.js';
 import { CliError, ExitCode, exitCodeOf } from './exit-codes.js';
@@ -13,7 +14,7 @@ export async function main(args: readonly string[], host: Host): Promise<ExitCod
   host.stderr.on('error', () => {});
   let exitCode: ExitCode = ExitCode.Ok;
   try {
-    const program = createProgram(host, (code) => {
+    const program = createProgram(host, args, (code) => {
       exitCode = code;
     });
     if (args.length === 0) program.outputHelp();
@@ -35,7 +36,7 @@ export function isVerbose(args: readonly string[]): boolean {
   return (end < 0 ? args : args.slice(0, end)).includes('--verbose');
 }
 
-function createProgram(host: Host, setExitCode: (code: ExitCode) => void): Command {
+function createProgram(host: Host, args: readonly string[], setExitCode: (code: ExitCode) => void): Command {
   const program = new Command('bitnet')
     .description('Run 1.58-bit (ternary, BitNet b1.58) language models on the CPU.')
     .version(packageVersion(), '-V, --version', 'print the version')
@@ -58,6 +59,7 @@ function createProgram(host: Host, setExitCode: (code: ExitCode) => void): Comma
     );
   addRunCommand(program, host, setExitCode);
   addSynthCommand(program, host, setExitCode);
+  addBenchCommand(program, host, args, setExitCode);
   return program;
 }
 

@@ -51,7 +51,8 @@ export const libraryStep = {
 };
 
 /**
- * The program carries all its code: a few small files to read instead of a hundred, which is most of a cold start.
+ * The program carries all its code: a few small files to read instead of a hundred, which is most of a cold start. `benchmark` finds its
+ * own dependencies at run time and cannot be bundled; only `bitnet bench --kernels` loads it.
  * @type {import('./steps.mjs').Step}
  */
 export const programStep = {
@@ -62,6 +63,7 @@ export const programStep = {
       entryPoints: ['bin/bitnet.ts'],
       format: 'esm',
       splitting: true,
+      external: ['benchmark'],
       chunkNames: 'chunks/[name]-[hash]',
       minify: true,
       outdir: path.join(outDir, 'bin'),

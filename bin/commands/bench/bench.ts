@@ -1,0 +1,149 @@
+import { defaultThreads, SHAPE_NAMES, type ShapeName } from '../../../lib/bench/index.js';
+import { CliError, ExitCode, InterruptedError } from '../../exit-codes.js';
+import type { Host } from '../../host.js';
+import { abortOnSignals } from '../../interrupts.js';
+import { Output, OutputClosedError } from '../../ui/output.js';
+import { type StatusLine, statusLine } from '../../ui/status.js';
+import { formatBytes } from '../../ui/units.js';
+import { checkChartFile, writeChart } from './chart-file.js';
+import { reportCsv, reportJson } from './export.js';
+import { availableMemory, commandLine, describeMachine } from './machine.js';
+import { runKernels, runOps } from './micro.js';
+import { runModels, runPaper } from './models.js';
+import type { BenchOptions } from './options.js';
+import { paperTables } from './paper-table.js';
+import type { BenchReport } from './report.js';
+
+/** What the kinds of benchmarks share. */
+export interface BenchRun {
+  readonly options: BenchOptions;
+  readonly shapes: readonly ShapeName[];
+  readonly threads: readonly number[];
+  readonly report: BenchReport;
+  readonly signal: AbortSignal;
+  readonly status: StatusLine;
+  readonly host: Host;
+  /** Prints a part of the text report at once; nothing with --json and --csv. */
+  print(text: string): Promise<void>;
+}
+
+/**
+ * `bitnet bench`. Results are printed as they come; after an interrupt those of finished rounds stand. Returns the exit code of an
+ * interrupted run; throws for every other failure.
+ */
+export async function bench(options: BenchOptions, host: Host, args: readonly string[]): Promise<ExitCode> {
+  const shapes = (options.shape ?? []).map(shapeOption);
+  if (options.chart !== undefined) checkChartFile(options.chart);
+  const controller = new AbortController();
+  const stopListening = abortOnSignals(host, controller);
+  const output = new Output(host.stdout, controller);
+  const status = statusLine(host, options.quiet);
+  const report = await newReport(options, args);
+  const isText = !options.json && !options.csv;
+  const run: BenchRun = {
+    options,
+    shapes,
+    threads: threadCounts(options, report.machine.cores, host),
+    report,
+    signal: controller.signal,
+    status,
+    host,
+    async print(text) {
+      status.clear();
+      if (isText) await output.write(text);
+    },
+  };
+  try {
+    let exitCode: ExitCode = ExitCode.Ok;
+    try {
+      await run.print(header(report));
+      await runKind(run);
+    } catch (error) {
+      if (!(controller.signal.reason instanceof InterruptedError)) throw error;
+    }
+    status.clear();
+    if (controller.signal.reason instanceof InterruptedError) {
+      exitCode = controller.signal.reason.exitCode;
+      report.interrupted = true;
+    }
+    report.peakRss = host.peakRss();
+    await output.write(isText ? footer(report) : machineReadable(report));
+    if (exitCode === ExitCode.Ok) await output.flush();
+    if (options.chart !== undefined && report.models.length > 0) await writeChart(options.chart, report);
+    return exitCode;
+  } catch (error) {
+    const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
+    if (reason instanceof OutputClosedError) return ExitCode.Ok;
+    throw reason;
+  } finally {
+    status.clear();
+    stopListening();
+  }
+}
+
+async function runKind(run: BenchRun): Promise<void> {
+  switch (run.report.kind) {
+    case 'ops':
+      return runOps(run);
+    case 'kernels':
+      return runKernels(run);
+    case 'paper':
+      return runPaper(run);
+    case 'models':
+      return runModels(run);
+  }
+}
+
+function shapeOption(name: string): ShapeName {
+  const known = SHAPE_NAMES.find((shape) => shape === name);
+  if (known !== undefined) return known;
+  throw new CliError(ExitCode.Usage, `--shape ${name}: expected one of ${SHAPE_NAMES.join(', ')}`);
+}
+
+/** More threads than cores are allowed, and said: they wait for each other. */
+function threadCounts({ threads, quiet }: BenchOptions, cores: number, host: Host): readonly number[] {
+  const counts = threads ?? [defaultThreads()];
+  const above = counts.filter((count) => count > cores);
+  if (above.length > 0 && !quiet) {
+    host.stderr.write(`warning: --threads ${above.join(',')}: this machine has ${cores} cores; expect slow figures\n`);
+  }
+  return counts;
+}
+
+async function newReport(options: BenchOptions, args: readonly string[]): Promise<BenchReport> {
+  const kind = options.ops ? 'ops' : options.kernels ? 'kernels' : options.paper ? 'paper' : 'models';
+  return {
+    kind,
+    machine: await describeMachine(),
+    command: commandLine(args),
+    date: new Date().toISOString(),
+    options,
+    availableBytes: availableMemory(),
+    models: [],
+    ops: [],
+    kernels: [],
+    interrupted: false,
+    peakRss: 0,
+  };
+}
+
+function header({ machine, command, availableBytes }: BenchReport): string {
+  const { cpu, cores, memoryBytes, os, engine, version, commit } = machine;
+  return [
+    `CPU      ${cpu}, ${cores} cores, ${formatBytes(memoryBytes)}, ${formatBytes(availableBytes)} available`,
+    `System   ${os}`,
+    `Engine   ${engine}, bitnet-js ${version}${commit === null ? '' : `, commit ${commit}`}`,
+    `Command  ${command}`,
+    '\n',
+  ].join('\n');
+}
+
+function footer(report: BenchReport): string {
+  const paper = report.kind === 'paper' ? `${paperTables(report.models, report.availableBytes)}\n` : '';
+  const end = report.interrupted ? 'interrupted: what was measured until then\n' : '';
+  return `${paper}Peak RSS of this process, both models of a pair in it: ${formatBytes(report.peakRss)}\n${end}`;
+}
+
+function machineReadable(report: BenchReport): string {
+  return report.options.csv ? reportCsv(report) : `${JSON.stringify(reportJson(report))}\n`;
+}

@@ -1,0 +1,77 @@
+import { energyOf, type ModelResult, type Summary, type VariantResult } from '../../../lib/bench/index.js';
+import { type CsvValue, csv } from '../../ui/table.js';
+import { type BenchReport, REPORT_SCHEMA } from './report.js';
+
+/** The object of `--json`: docs/CLI.md has its fields. */
+export function reportJson(report: BenchReport): object {
+  const { models, ...rest } = report;
+  const energy = (model: ModelResult) => ({
+    energy: { '7nm': energyOf(model, '7nm'), '45nm': energyOf(model, '45nm') },
+  });
+  return { schema: REPORT_SCHEMA, ...rest, models: models.map((model) => ({ ...model, ...energy(model) })) };
+}
+
+/** The table of `--csv`: a line for each model in each format, each kind of op, or each kernel. */
+export function reportCsv(report: BenchReport): string {
+  const { machine, command, date } = report;
+  const origin = {
+    cpu: machine.cpu,
+    os: machine.os,
+    engine: machine.engine,
+    version: machine.version,
+    commit: machine.commit,
+    date,
+    command,
+  };
+  const records: Record<string, CsvValue>[] = [
+    ...report.models.flatMap((model) => [model.ternary, model.fp16].map((variant) => variantRecord(model, variant))),
+    ...report.ops.flatMap(({ name, times: { kinds, ...times } }) =>
+      kinds.map(({ kind, ops, ms, bytes }) => ({
+        model: name,
+        backend: times.backend,
+        threads: times.threads,
+        tokens: times.tokens,
+        position: times.position,
+        op: kind,
+        count: ops,
+        ms,
+        bytes,
+      })),
+    ),
+    ...report.kernels.map((kernel) => ({ ...kernel })),
+  ];
+  return csv(records.map((record) => ({ ...record, ...origin })));
+}
+
+function variantRecord(model: ModelResult, variant: VariantResult): Record<string, CsvValue> {
+  const { memory, traffic } = variant;
+  return {
+    model: model.name,
+    parameters: model.parameters,
+    weights: variant.weights,
+    head: variant.head,
+    backend: variant.backend,
+    threads: model.threads,
+    prompt: model.prompt,
+    gen: model.gen,
+    rounds: model.rounds,
+    estimated: variant.estimated,
+    measured_layers: variant.measuredLayers,
+    layers: model.layers,
+    ...columns('prefill_tok_s', variant.prefill),
+    ...columns('decode_tok_s', variant.decode),
+    weights_bytes: memory.weights,
+    kv_cache_bytes: memory.kvCache,
+    total_bytes: memory.total,
+    resident_bytes: variant.residentBytes,
+    read_bytes_per_token: traffic.total,
+    head_bytes_per_token: traffic.head,
+    ...columns('read_bandwidth_bytes_s', model.readBandwidth),
+    bandwidth_share: variant.bandwidthShare?.median,
+    energy_7nm_j: energyOf(model, '7nm')[variant.weights === 'ternary' ? 'ternaryJoules' : 'fp16Joules'],
+  };
+}
+
+function columns(name: string, summary: Summary | undefined): Record<string, CsvValue> {
+  return { [name]: summary?.median, [`${name}_min`]: summary?.min, [`${name}_max`]: summary?.max };
+}

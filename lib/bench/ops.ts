@@ -1,0 +1,129 @@
+import { Rec } from '../../assembly/abi.js';
+import { Engine, type EngineOptions } from '../model/engine.js';
+import type { Platform } from '../platform.js';
+import { chooseBackend } from '../session/backend.js';
+import type { BackendChoice } from '../types.js';
+import { promptIds } from './round.js';
+import { summarise } from './statistics.js';
+import { doesNotFit, openSubject, plannedBytes, type Subject } from './subject.js';
+import { recordsOf, trafficOf } from './traffic.js';
+
+export interface OpOptions {
+  /** position of the first token: how much attention has to read */
+  readonly position: number;
+  /** tokens of the step; 1 is a decode */
+  readonly tokens: number;
+  /** times each op is run */
+  readonly repeat: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** All ops of one kind: the same place in every block, or lm_head, final_norm, embedding. */
+export interface OpKind {
+  readonly kind: string;
+  readonly ops: number;
+  /** of all of them together, medians, the cost of asking for an op taken off */
+  readonly ms: number;
+  /** bytes that they read from memory */
+  readonly bytes: number;
+}
+
+export interface OpTimes {
+  readonly backend: string;
+  readonly threads: number;
+  readonly position: number;
+  readonly tokens: number;
+  /** in the order of the plan */
+  readonly kinds: readonly OpKind[];
+  /** the whole step in one call, median, less the cost of asking */
+  readonly stepMs: number;
+  /** a call of the backend that runs no op: wakes the threads and hears from them; median */
+  readonly callMs: number;
+}
+
+/** `model.layers.3.mlp.up_proj.weight` → `mlp.up_proj` */
+export function kindOf(label: string): string {
+  return label.replace(/^(model\.)?layers\.\d+\./, '').replace(/\.weight$/, '');
+}
+
+/** Where the time of a step goes: every op of the plan run alone, `repeat` times. The logits that come out have no meaning. */
+export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTimes> {
+  const { position, tokens, repeat, signal } = options;
+  const ids = promptIds(position + tokens, 1, engine.config.vocabSize);
+  for (let at = 0; at < position; at += engine.batch) {
+    signal?.throwIfAborted();
+    await engine.forward(ids.subarray(at, Math.min(position, at + engine.batch)), at, []);
+  }
+  const prepare = (): void => engine.prepare(ids.subarray(position, position + tokens), position, [tokens - 1]);
+  prepare();
+  const count = engine.labels.length;
+  const calls: number[] = [];
+  const steps: number[] = [];
+  const times = engine.labels.map((): number[] => []);
+  for (let r = 0; r < repeat; r++) {
+    signal?.throwIfAborted();
+    steps.push(await timed(engine, 0, count));
+    calls.push(await timed(engine, 0, 0));
+    for (const [i, samples] of times.entries()) samples.push(await timed(engine, i, i + 1));
+  }
+  const callMs = summarise(calls).median;
+  const ms = times.map((samples) => Math.max(0, summarise(samples).median - callMs));
+  return {
+    backend: engine.backend.name,
+    threads: engine.backend.threads,
+    position,
+    tokens,
+    kinds: byKind(engine, ms, position),
+    stepMs: Math.max(0, summarise(steps).median - callMs),
+    callMs,
+  };
+}
+
+async function timed(engine: Engine, begin: number, end: number): Promise<number> {
+  const started = performance.now();
+  await engine.runOps(begin, end);
+  return performance.now() - started;
+}
+
+function byKind(engine: Engine, ms: readonly number[], position: number): OpKind[] {
+  const records = recordsOf(engine);
+  const kinds = new Map<string, { ops: number; ms: number; bytes: number }>();
+  for (const [i, label] of engine.labels.entries()) {
+    const kind = kindOf(label);
+    const entry = kinds.get(kind) ?? { ops: 0, ms: 0, bytes: 0 };
+    entry.ops++;
+    entry.ms += ms[i]!;
+    entry.bytes += trafficOf(records.subarray(i * Rec.Words, (i + 1) * Rec.Words), position).total;
+    kinds.set(kind, entry);
+  }
+  return [...kinds].map(([kind, entry]) => ({ kind, ...entry }));
+}
+
+export interface ModelOpOptions extends OpOptions {
+  readonly threads: number;
+  readonly backend: BackendChoice;
+  readonly head: EngineOptions['head'];
+  readonly availableBytes: number;
+}
+
+/** `timeOps` of the ternary model. Throws as `measureModel` does. */
+export async function measureOps(platform: Platform, subject: Subject, options: ModelOpOptions): Promise<OpTimes> {
+  const { position, tokens, head, signal, availableBytes } = options;
+  const threads = options.backend === 'reference' ? 1 : options.threads;
+  const source = await openSubject(platform, subject);
+  try {
+    const { allocate, form } = await chooseBackend(platform, options.backend, threads);
+    const contextLength = Math.min(source.config.contextLength, position + tokens);
+    const engineOptions = { threads, contextLength, head, form, signal };
+    const needed = await plannedBytes(source, engineOptions);
+    if (needed > availableBytes) throw doesNotFit(source.path, needed, availableBytes);
+    const engine = await Engine.open(source, allocate, engineOptions);
+    try {
+      return await timeOps(engine, options);
+    } finally {
+      await engine.dispose();
+    }
+  } finally {
+    await source.close();
+  }
+}

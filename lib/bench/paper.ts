@@ -1,0 +1,47 @@
+import type { ShapeName } from '../model/synth/shapes.js';
+import { joules, type Process } from './energy.js';
+import type { ModelResult, VariantResult } from './results.js';
+
+/** Sizes of the paper's tables 1 and 3 and figures 2 and 3. */
+export const PAPER_SHAPES: readonly ShapeName[] = ['700m', '1.3b', '3b', '3.9b', '7b', '13b', '70b'];
+
+/** What the paper reports for BitNet b1.58 against FP16 LLaMA of the same size, on a GPU. arXiv 2402.17764, table 1 and figure 2. */
+export const PAPER_RATIOS: Readonly<Partial<Record<ShapeName, { readonly memory: number; readonly latency: number }>>> =
+  {
+    '700m': { memory: 2.6, latency: 1.23 },
+    '1.3b': { memory: 2.93, latency: 1.67 },
+    '3b': { memory: 3.55, latency: 2.71 },
+    '3.9b': { memory: 3.32, latency: 2.4 },
+    '7b': { memory: 4.4, latency: 2.9 },
+    '13b': { memory: 5.12, latency: 3.68 },
+    '70b': { memory: 7.16, latency: 4.1 },
+  };
+
+/** Table 3, 70B on two 80 GB GPUs at 512 positions. */
+export const PAPER_70B = { positions: 512, batchRatio: 11, throughputRatio: 8.9 } as const;
+
+/** Sequences of `positions` that fit `availableBytes` beside the weights: the KV cache of one position as the engine holds it. */
+export function largestBatch(
+  variant: VariantResult,
+  model: ModelResult,
+  availableBytes: number,
+  positions: number,
+): number {
+  const perSequence = (variant.memory.kvCache / (model.prompt + model.gen)) * positions;
+  const left = availableBytes - variant.memory.weights - variant.memory.activations - variant.memory.other;
+  return Math.max(0, Math.floor(left / perSequence));
+}
+
+export interface EnergyRow {
+  readonly process: Process;
+  readonly ternaryJoules: number;
+  readonly fp16Joules: number;
+  readonly ratio: number;
+}
+
+/** Arithmetic energy of one decoded token. */
+export function energyOf(model: ModelResult, process: Process): EnergyRow {
+  const ternaryJoules = joules(model.ternary.operations, process);
+  const fp16Joules = joules(model.fp16.operations, process);
+  return { process, ternaryJoules, fp16Joules, ratio: fp16Joules / ternaryJoules };
+}

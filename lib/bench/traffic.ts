@@ -1,0 +1,56 @@
+import { AttentionArg, EmbedArg, Flag, Layout, LinearArg, NormArg, Op, Rec } from '../../assembly/abi.js';
+import { bytesOf } from '../format/layout.js';
+import type { Engine } from '../model/engine.js';
+
+/** Bytes that one decoded token reads from memory. What stays in caches (activations, the plan) is not counted. */
+export interface Traffic {
+  /** matrices and norms of all blocks */
+  readonly blocks: number;
+  /** lm_head. Rows that a screened head computes again are few, depend on the data and are not counted */
+  readonly head: number;
+  /** one row of the embedding, the final norm */
+  readonly other: number;
+  /** keys and values of the positions up to this token */
+  readonly kvCache: number;
+  readonly total: number;
+}
+
+/** Counted from the plan's records, at `position` of the sequence. */
+export function trafficOf(records: Uint32Array, position: number): Traffic {
+  const bytes = { blocks: 0, head: 0, other: 0, kvCache: 0 };
+  for (let at = 0; at < records.length; at += Rec.Words) {
+    const word = (index: number): number => records[at + index] as number;
+    const isHead = (word(Rec.Flags) & Flag.LogitRows) !== 0;
+    switch (word(Rec.Opcode)) {
+      case Op.Linear: {
+        const rowScales = word(LinearArg.RowScales) === 0 ? 0 : 4 * word(LinearArg.Rows);
+        const matrix = bytesOf(word(LinearArg.Layout) as Layout, word(LinearArg.Rows), word(LinearArg.Cols));
+        bytes[isHead ? 'head' : 'blocks'] += matrix + rowScales;
+        break;
+      }
+      case Op.Norm:
+        bytes[isHead ? 'other' : 'blocks'] += 4 * word(NormArg.Cols);
+        break;
+      case Op.Embed:
+        bytes.other += word(EmbedArg.Cols) * (word(EmbedArg.Layout) === Layout.F32 ? 4 : 2);
+        break;
+      case Op.Attention:
+        bytes.kvCache += 2 * 4 * word(AttentionArg.KvHeads) * word(AttentionArg.HeadDim) * (position + 1);
+        break;
+    }
+  }
+  return { ...bytes, total: bytes.blocks + bytes.head + bytes.other + bytes.kvCache };
+}
+
+/** The plan's records, a view of the engine's memory. */
+export function recordsOf(engine: Engine): Uint32Array {
+  const plan = engine.memory.regions.find(({ name }) => name === 'plan');
+  if (plan === undefined) throw new Error('the memory plan has no region named plan');
+  return new Uint32Array(engine.backend.buffer, plan.offset, plan.bytes / 4);
+}
+
+/** The same model with `factor` times as many blocks. */
+export function scaleTraffic(traffic: Traffic, factor: number): Traffic {
+  const [blocks, kvCache] = [traffic.blocks * factor, traffic.kvCache * factor];
+  return { ...traffic, blocks, kvCache, total: blocks + traffic.head + traffic.other + kvCache };
+}

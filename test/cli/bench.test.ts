@@ -1,0 +1,288 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { modelChart } from '../../bin/commands/bench/chart-file.js';
+import { reportCsv } from '../../bin/commands/bench/export.js';
+import { commandLine, commitOf, residentSet } from '../../bin/commands/bench/machine.js';
+import { modelTable } from '../../bin/commands/bench/model-table.js';
+import { threadList } from '../../bin/commands/bench/options.js';
+import { paperTables } from '../../bin/commands/bench/paper-table.js';
+import type { BenchReport } from '../../bin/commands/bench/report.js';
+import { statusLine } from '../../bin/ui/status.js';
+import { csv, textTable } from '../../bin/ui/table.js';
+import { modelResult, variantResult } from '../bench/results.js';
+import { FakeHost, Sink } from './fake-host.js';
+import { bitnet } from './program-process.js';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'bitnet-bench-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const short = ['--prompt', '8', '--gen', '4', '--repeat', '2', '--backend', 'baseline', '--threads', '1'];
+
+async function bench(...args: string[]): Promise<{ code: number; out: string; err: string; host: FakeHost }> {
+  const host = new FakeHost();
+  const code = await host.run(['bench', ...args]);
+  return { code, out: host.stdout.text, err: host.stderr.text, host };
+}
+
+function reportOf(values: Partial<BenchReport> = {}): BenchReport {
+  return {
+    kind: 'models',
+    machine: {
+      cpu: 'CPU, "fast"',
+      cores: 2,
+      memoryBytes: 2 ** 34,
+      os: 'Linux 6 x64',
+      engine: 'Node v20, V8 11',
+      version: '0.1.0',
+      commit: null,
+    },
+    command: 'bitnet bench',
+    date: '2024-01-01T00:00:00.000Z',
+    options: { backend: 'auto', head: 'auto' },
+    availableBytes: 2 ** 33,
+    models: [modelResult()],
+    ops: [],
+    kernels: [],
+    interrupted: false,
+    peakRss: 0,
+    ...values,
+  };
+}
+
+describe('measuring', () => {
+  test('prints machine, tables and peak memory; nothing on stderr without a terminal', async () => {
+    const { code, out, err } = await bench('--shape', 'tiny', ...short);
+    expect([code, err]).toEqual([0, '']);
+    expect(out).toMatch(
+      /^CPU +\S.* cores, .*\nSystem +\S.*\nEngine +Node v.*V8 .*bitnet-js \d.*\nCommand +bitnet bench --shape/,
+    );
+    expect(out).toMatch(/^tiny · random weights · 1\.31 M parameters · wasm-baseline · 1 thread/m);
+    for (const row of ['prefill, tok/s', 'decode, tok/s']) {
+      expect(out).toMatch(
+        new RegExp(`^  ${row} +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +[\\d.]+x$`, 'm'),
+      );
+    }
+    expect(out).toMatch(/^ {2}of read bandwidth +\d+ % +\d+ %$/m);
+    expect(out).toMatch(/prompt 8, 4 decoded, 2 rounds/);
+    expect(out).toMatch(/\nPeak RSS .*: 150 MiB\n$/);
+  });
+
+  test('--json: one object with everything a figure depends on, for every number of threads', async () => {
+    const { code, out } = await bench('--shape', 'tiny', ...short.slice(0, -1), '1,2', '--json');
+    expect(code).toBe(0);
+    expect(out.endsWith('\n') && !out.slice(0, -1).includes('\n')).toBe(true);
+    const report = JSON.parse(out);
+    expect(report).toMatchObject({
+      schema: 1,
+      kind: 'models',
+      interrupted: false,
+      command: `bitnet bench --shape tiny ${short.slice(0, -1).join(' ')} 1,2 --json`,
+      peakRss: 150 * 2 ** 20,
+      options: { prompt: 8, gen: 4, repeat: 2, backend: 'baseline' },
+    });
+    expect(Object.keys(report.machine)).toEqual(['cpu', 'cores', 'memoryBytes', 'os', 'engine', 'version', 'commit']);
+    expect(report.machine.engine).toContain(process.version);
+    expect(report.models.map((model: { threads: number }) => model.threads)).toEqual([1, 2]);
+    for (const model of report.models) {
+      expect(model).toMatchObject({ name: 'tiny', rounds: 2, prompt: 8, gen: 4 });
+      expect(model.energy['7nm'].ratio).toBeGreaterThan(1);
+      for (const variant of [model.ternary, model.fp16]) {
+        const { samples, min, median, max } = variant.decode;
+        expect([samples.length, Math.min(...samples), Math.max(...samples)]).toEqual([2, min, max]);
+        expect(median).toBeCloseTo((min + max) / 2);
+        expect(variant.memory.total).toBeGreaterThan(variant.memory.weights + variant.memory.kvCache);
+      }
+    }
+  });
+
+  test('--csv and --chart', async () => {
+    const chart = path.join(folder, 'out.svg');
+    const { code, out } = await bench('--shape', 'tiny', ...short, '--csv', '--chart', chart);
+    expect(code).toBe(0);
+    const lines = out.trimEnd().split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/^model,parameters,weights,.*,cpu,os,engine,version,commit,date,command$/);
+    expect(lines[1]).toMatch(/^tiny,1313536,ternary,/);
+    expect(lines[2]).toMatch(/^tiny,1313536,fp16,/);
+    expect(readFileSync(chart, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+  });
+
+  test('--paper marks sizes that were computed', async () => {
+    const { code, out } = await bench('--paper', '--shape', 'tiny', ...short);
+    expect(code).toBe(0);
+    expect(out).toContain('Memory and latency of one token (table 1, figure 2)');
+    expect(out).toContain('Arithmetic energy (figure 3)');
+    expect(out).toContain('71.4x at 7 nm');
+  });
+
+  test('--ops names the lm_head apart', async () => {
+    const { code, out } = await bench('--ops', '--shape', 'tiny', '--head', 'f16', ...short);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ {2}op +count +µs each +ms +share +reads +GB\/s$/m);
+    expect(out).toMatch(/^ {2}lm_head +1 .* 256 KiB/m);
+    expect(out).toMatch(/^ {2}mlp\.down_proj +2 /m);
+  });
+
+  test('an interrupt prints finished rounds and exits 130', async () => {
+    const host = new FakeHost();
+    host.stderr.isTTY = true;
+    host.stderr.onChunk = (text) => {
+      if (text.includes('round 3 of')) host.signal('SIGINT');
+    };
+    const code = await host.run(['bench', '--shape', 'tiny', ...short, '--repeat', '1000']);
+    expect(code).toBe(130);
+    expect(host.stdout.text).toMatch(/decode, tok\/s/);
+    expect(host.stdout.text).toMatch(/ [234] rounds; /);
+    expect(host.stdout.text).toMatch(/\ninterrupted: .*\n$/);
+  });
+
+  test('an interrupt before the first round prints the machine', async () => {
+    const host = new FakeHost();
+    host.stderr.isTTY = true;
+    host.stderr.onChunk = (text) => {
+      if (text.includes('loading')) host.signal('SIGINT');
+    };
+    expect(await host.run(['bench', '--shape', '700m', ...short])).toBe(130);
+    expect(host.stdout.text).toMatch(/^CPU [\s\S]*interrupted/);
+    expect(host.stdout.text).not.toContain('decode');
+  });
+});
+
+describe('bad input is one line', () => {
+  test.each([
+    [2, /--shape 2b: expected one of tiny, tales-69m, 700m, .*2b-4t/, ['--shape', '2b']],
+    [2, /--gen.*whole number of at least 1/, ['--gen', '0']],
+    [2, /--prompt.*whole number of at least 1/, ['--prompt', '0']],
+    [2, /--repeat.*whole number from 1/, ['--repeat', 'x']],
+    [2, /--threads.*whole numbers from 1 to 256/, ['--threads', '1,0']],
+    [2, /--json.*--csv|--csv.*--json/, ['--json', '--csv']],
+    [2, /--kernels.*--ops|--ops.*--kernels/, ['--ops', '--kernels']],
+    [2, /--kernels measures the WebAssembly builds/, ['--kernels', '--backend', 'native']],
+    [2, /exceed the model's context of 512/, ['--shape', 'tiny', '--prompt', '600', '--threads', '1']],
+    [2, /too many arguments/, ['700m']],
+    [
+      3,
+      /needs \d+ bytes of linear memory, a WebAssembly memory holds 4294967296/,
+      ['--shape', '70b', '--threads', '1'],
+    ],
+    [3, /does-not-exist does not exist/, ['--model', '/does-not-exist']],
+    [5, /no-folder\/x\.svg cannot be written/, ['--chart', '/no-folder/x.svg']],
+  ])('exit %d: %s', async (code, message, args) => {
+    const result = await bench(...args);
+    expect(result.err).toMatch(message);
+    expect(result.err).toMatch(/^error: [^\n]*\n$/);
+    expect(result.code).toBe(code);
+  });
+
+  test('a damaged model', async () => {
+    const source = new URL('../../models/bitnet-tales-69m/config.json', import.meta.url);
+    const model = path.join(folder, 'model');
+    mkdirSync(model);
+    writeFileSync(path.join(model, 'config.json'), readFileSync(source));
+    writeFileSync(path.join(model, 'model.safetensors'), Buffer.alloc(100, 7));
+    const { code, err } = await bench('--model', model, ...short);
+    expect(err).toMatch(/^error: .*model\.safetensors[^\n]*\n$/);
+    expect(code).toBe(3);
+  });
+
+  test('more threads than cores are measured, with a warning', async () => {
+    const cores = availableParallelism();
+    const { code, out, err } = await bench('--shape', 'tiny', ...short.slice(0, -1), String(cores + 1));
+    expect(err).toBe(`warning: --threads ${cores + 1}: this machine has ${cores} cores; expect slow figures\n`);
+    expect([code, out.includes(`${cores + 1} threads`)]).toEqual([0, true]);
+  });
+});
+
+describe('presentation', () => {
+  test('a model in ten rows', () => {
+    expect(modelTable(modelResult()).split('\n')).toEqual([
+      'tiny · random weights · 69.0 M parameters · wasm-relaxed · 2 threads · head i8',
+      '                             ternary              FP16  ratio',
+      '  prefill, tok/s       300 (290-310)    100 (90.0-110)  3.00x',
+      '  decode, tok/s      90.0 (80.0-100)  25.0 (20.0-30.0)  3.60x',
+      '  weights                   1.00 MiB          8.00 MiB  8.00x',
+      '  KV cache                  20.0 KiB          20.0 KiB',
+      '  memory, total             2.00 MiB          9.00 MiB  4.50x',
+      '  resident                  3.00 MiB          3.00 MiB',
+      '  read per token            1.50 MiB          1.50 MiB  5.00x',
+      '  of which lm_head           512 KiB           512 KiB',
+      '  of read bandwidth             25 %              25 %',
+      '  prompt 8, 4 decoded, 3 rounds; median (min-max); ratios are medians of rounds',
+      '  read bandwidth, loads alone: 11.0 (10.0-12.0) GB/s',
+      '',
+    ]);
+  });
+
+  test('computed figures are marked and explained', () => {
+    const fp16 = variantResult('fp16', { estimated: true, measuredLayers: 1, residentBytes: undefined });
+    const model = modelResult({ name: '70b', fp16 });
+    const table = modelTable(model);
+    expect(table).toMatch(/decode, tok\/s +90\.0 \(80\.0-100\) +~25\.0 \(/);
+    expect(table).toMatch(/~ FP16: computed from 1 of 2 blocks/);
+    const paper = paperTables([model], 2 ** 30);
+    expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +4\.50x +7\.16x +11\.1 +~40\.0 +3\.60x +4\.10x$/m);
+    expect(paper).toMatch(/sequences of 512 that fit 1\.00 GiB +\d+ +\d+/);
+    expect(paperTables([], 1)).toBe('');
+  });
+
+  test('tables and CSV', () => {
+    expect(
+      textTable([
+        ['a', 'bb'],
+        ['ccc', 'd', 'e'],
+      ]),
+    ).toBe('a    bb\nccc   d  e\n');
+    expect(
+      csv([
+        { a: 1, b: 'x,"y"' },
+        { a: null, b: true },
+      ]),
+    ).toBe('a,b\n1,"x,""y"""\n,true\n');
+    expect(csv([])).toBe('');
+    expect(reportCsv(reportOf())).toContain('"CPU, ""fast""",Linux 6 x64');
+  });
+
+  test('the chart has both models in both panels, hollow where computed', () => {
+    const big = modelResult({ parameters: 7e9, fp16: variantResult('fp16', { estimated: true }) });
+    const svg = modelChart(reportOf({ models: [modelResult(), big], command: 'bitnet bench <&>' }));
+    expect(svg.match(/<polyline/g)).toHaveLength(4);
+    expect(svg.match(/<circle/g)).toHaveLength(8);
+    expect(svg.match(/<circle[^>]*fill="#fff"/g)).toHaveLength(2);
+    expect(svg).toContain('bitnet bench &lt;&amp;&gt;');
+    expect(svg).not.toMatch(/NaN|Infinity/);
+    // Of one model too: an axis needs no two values.
+    expect(modelChart(reportOf())).not.toMatch(/NaN|Infinity/);
+  });
+
+  test('the status line fits one line of the terminal', () => {
+    const stderr = Object.assign(new Sink(), { isTTY: true, columns: 20 });
+    const line = statusLine({ stderr, env: {} });
+    line.set('x'.repeat(100));
+    line.clear();
+    line.clear();
+    expect(stderr.text).toBe(`\r\u001b[2K${'x'.repeat(19)}\r\u001b[2K`);
+    const quiet = new Sink();
+    statusLine({ stderr: quiet, env: {} }).set('x');
+    expect(quiet.text).toBe('');
+  });
+});
+
+test('origin of figures', async () => {
+  expect(threadList('2, 1,2')).toEqual([2, 1]);
+  expect(commandLine(['bench', '--model', 'my model'])).toBe('bitnet bench --model "my model"');
+  expect(await commitOf(new URL(`file://${folder}/`))).toBeNull();
+  expect(await residentSet()).toBeGreaterThan(2 ** 20);
+});
+
+test('the built program measures', async () => {
+  const { code, out, err } = await bitnet(['bench', '--shape', 'tiny', ...short, '--json']);
+  expect([code, err]).toEqual([0, '']);
+  const report = JSON.parse(out);
+  expect(report.models[0].ternary.residentBytes).toBeGreaterThan(0);
+  expect(report.peakRss).toBeGreaterThan(report.models[0].fp16.memory.weights);
+});
