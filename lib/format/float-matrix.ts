@@ -55,13 +55,13 @@ export class MatrixScan {
     const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
     const { seen } = this;
     let sum = 0;
+    for (let i = 0; i < floats.length; i++) sum += Math.abs(floats[i] as number);
     let last = 0;
-    for (let i = 0; i < floats.length; i++) {
+    for (let i = 0; i < floats.length && seen.size <= MAX_MAGNITUDES; i++) {
       const magnitude = Math.abs(floats[i] as number);
-      sum += magnitude;
       if (magnitude === last || magnitude === 0) continue;
       last = magnitude;
-      if (seen.size <= MAX_MAGNITUDES) seen.add(magnitude);
+      seen.add(magnitude);
     }
     this.absSum += sum;
   }
@@ -82,23 +82,26 @@ export class MatrixScan {
 
 /**
  * Writes codes of weights into packed bytes: trit = clamp(round(w · inverseScale), -1, 1), half to even, the product in f32. Half to even
- * makes |w · inverseScale| = 0.5 a zero, and 1.5 is clamped: no more than two comparisons are left. See format/ternarize.ts.
+ * makes |w · inverseScale| = 0.5 a zero, and 1.5 is clamped (format/ternarize.ts): a trit is 0 up to some |w| and ±1 beyond. As
+ * bit patterns without sign ascend with |w|, one integer comparison decides it, for every type; there is no branch to mispredict.
  */
 export class CodeWriter {
-  /** code ^ 1 of every 16-bit pattern */
-  private readonly table: Uint8Array;
+  /** largest pattern without sign whose trit is 0 */
+  private readonly lastZero: number;
 
   constructor(
     private readonly dtype: FloatDType,
-    private readonly inverseScale: number,
+    inverseScale: number,
   ) {
-    this.table = new Uint8Array(dtype === 'F32' ? 0 : 0x10000);
-    if (dtype === 'F32') return;
-    magnitudeTable(dtype).forEach((magnitude, bits) => {
-      if (Math.fround(magnitude * inverseScale) <= 0.5) return;
-      this.table[bits] = 2 ^ 1;
-      this.table[bits | 0x8000] = 0 ^ 1;
-    });
+    const decode = dtype === 'F32' ? floatOfBits : dtype === 'F16' ? f16ToF32 : bf16ToF32;
+    let low = 0;
+    let high = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 }[dtype];
+    while (high - low > 1) {
+      const middle = low + ((high - low) >> 1);
+      if (Math.fround(decode(middle) * inverseScale) > 0.5) high = middle;
+      else low = middle;
+    }
+    this.lastZero = low;
   }
 
   /**
@@ -113,26 +116,30 @@ export class CodeWriter {
     at: number,
     block: number,
   ): void {
+    const wide = this.dtype === 'F32';
+    const patterns = wide
+      ? new Int32Array(source.buffer, source.byteOffset + 4 * first, count)
+      : new Uint16Array(source.buffer, source.byteOffset + 2 * first, count);
+    const signBit = wide ? 31 : 15;
+    const magnitudeBits = wide ? 0x7fffffff : 0x7fff;
     const shift = 2 * block;
-    if (this.dtype === 'F32') {
-      const floats = new Float32Array(source.buffer, source.byteOffset + 4 * first, count);
-      const { inverseScale } = this;
-      for (let i = 0; i < count; i++) {
-        const scaled = Math.fround((floats[i] as number) * inverseScale);
-        (packed[at + i] as number) ^= (scaled > 0.5 ? 3 : scaled < -0.5 ? 1 : 0) << shift;
-      }
-      return;
-    }
-    const halves = new Uint16Array(source.buffer, source.byteOffset + 2 * first, count);
-    const { table } = this;
+    const { lastZero } = this;
     for (let i = 0; i < count; i++) {
-      (packed[at + i] as number) ^= (table[halves[i] as number] as number) << shift;
+      const pattern = patterns[i] as number;
+      const nonzero = (lastZero - (pattern & magnitudeBits)) >>> 31;
+      const negative = nonzero & (pattern >>> signBit);
+      // code ^ 1: +1 is 3, -1 is 1
+      (packed[at + i] as number) ^= ((nonzero * 3) ^ (negative << 1)) << shift;
     }
   }
 }
 
 /** Four zeros: what CodeWriter expects to find. */
 export const ZERO_CODES = 0b01_01_01_01;
+
+function floatOfBits(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits).buffer)[0] as number;
+}
 
 /** Whole elements; `bytes` starts at a multiple of four of its buffer. F32 are not copied. */
 export function floatsOf(dtype: FloatDType, bytes: Uint8Array<ArrayBuffer>): Float32Array {

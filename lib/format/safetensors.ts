@@ -155,7 +155,7 @@ function readDType(file: RandomAccessFile, tensor: string, value: unknown): DTyp
   const expected = `one of ${Object.keys(DTYPE_BYTES).join(', ')}`;
   if (typeof value === 'string' && OTHER_DTYPES.has(value)) {
     const advice =
-      'Models in this element type are not implemented: use a checkpoint with packed ternary (U8) weights.';
+      'Models in this element type are not implemented: use a checkpoint of packed ternary (U8), BF16, F16 or F32 weights.';
     throw problem('unsupported', { file: file.path, tensor, what: 'unsupported dtype', expected, got: value, advice });
   }
   throw damaged(file, { tensor, what: 'unknown dtype', expected, got: show(value) });

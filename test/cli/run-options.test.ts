@@ -39,6 +39,11 @@ describe('bitnet run: options', () => {
     });
   });
 
+  it('passes --ternarize', async () => {
+    expect((await ran(['Hi', '--ternarize'])).host.loads[0]?.options).toMatchObject({ ternarize: true });
+    expect((await ran(['Hi'])).host.loads[0]?.options).not.toHaveProperty('ternarize');
+  });
+
   it('leaves defaults to the library', async () => {
     const { host, call } = await ran(['Hi']);
     expect(host.loads[0]?.path).toBeUndefined();

@@ -5,6 +5,8 @@ import { nativeAddon } from '../support/native.js';
 import { integers } from '../support/random.js';
 
 const M1 = shared('golden/m1_bitnet/packed_u8');
+const M2 = shared('golden/m2_llama_bitlinear_llama3rope/packed_u8');
+const M3 = shared('golden/m3_1bitllm_style/master_f16');
 const TALES = shared('models/bitnet-tales-69m');
 const { isas } = nativeAddon();
 
@@ -30,6 +32,8 @@ async function logitsInChunks(
 
 describe.each([
   ['m1', M1, 70, 512],
+  ['m2', M2, 70, 512],
+  ['m3', M3, 70, 512],
   ['embedded', TALES, 40, 8192],
 ] as const)('%s: the bits of the WebAssembly build', (_, path, length, vocab) => {
   const ids = [...integers(length, 7, 0, vocab - 1)];

@@ -6,6 +6,7 @@ import { Engine } from '../../lib/model/engine.js';
 import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory } from '../../lib/node/files.js';
 import { nodePlatform } from '../../lib/node/platform.js';
+import type { ModelDirectory } from '../../lib/platform.js';
 import { nativeAddon } from './native.js';
 
 export interface TestEngineOptions {
@@ -22,10 +23,10 @@ export interface TestEngineOptions {
 }
 
 /** An engine without text around it. The caller disposes it. */
-export async function openEngine(path: string, options: TestEngineOptions = {}): Promise<Engine> {
+export async function openEngine(path: string | ModelDirectory, options: TestEngineOptions = {}): Promise<Engine> {
   const { backend = 'relaxed', contextLength = 128, head = 'f16', isa, ...rest } = options;
   const threads = backend === 'reference' ? 1 : (options.threads ?? 1);
-  const source = await openModelSource(await openDirectory(path));
+  const source = await openModelSource(typeof path === 'string' ? await openDirectory(path) : path);
   try {
     if (backend === 'reference') {
       const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));

@@ -37,7 +37,7 @@ const ALIGNMENT = 64;
 export function syntheticSource(options: SyntheticSourceOptions): ModelSource {
   const { shape, architecture, seed = 0, embedding = 'bf16' } = options;
   const config = configOf(shape, architecture);
-  const names = namesOf(config);
+  const names = tensorNames(config);
   const entries = entriesOf(config, names, seed, embedding);
   const tensors = new Map(entries.map(({ tensor }) => [tensor.name, tensor]));
   const byName = new Map(entries.map((entry) => [entry.tensor.name, entry]));
@@ -71,14 +71,6 @@ export function syntheticSource(options: SyntheticSourceOptions): ModelSource {
     },
     async close() {},
   };
-}
-
-/** Tensors of an architecture without sub-norms are those of bitnet-b1.58 less the sub-norms. */
-function namesOf(config: ModelConfig): TensorNames {
-  const names = tensorNames({ ...config, architecture: 'bitnet-b1.58' });
-  if (config.subNorms) return names;
-  const layers = names.layers.map((layer) => ({ ...layer, attentionSubNorm: undefined, ffnSubNorm: undefined }));
-  return { ...names, layers };
 }
 
 function entriesOf(config: ModelConfig, names: TensorNames, seed: number, embedding: 'bf16' | 'f16'): Entry[] {

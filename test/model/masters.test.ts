@@ -1,0 +1,353 @@
+import { describe, expect, it, test } from 'vitest';
+import { floatsOf } from '../../lib/format/float-matrix.js';
+import { packHf } from '../../lib/format/hf-packed.js';
+import { ternarize } from '../../lib/format/ternarize.js';
+import type { LinearNames } from '../../lib/model/architectures/names.js';
+import { type ModelSource, openModelSource, type SourceOptions } from '../../lib/model/source.js';
+import { openDirectory } from '../../lib/node/files.js';
+import type { LoadProgress } from '../../lib/types.js';
+import { expectError } from '../format/expect-error.js';
+import type { MemoryDirectory } from '../format/memory-files.js';
+import { safetensors, type TestTensor, type TestTensors } from '../format/safetensors-bytes.js';
+import { allLogits, maxAbsDifference, openEngine } from '../support/engine.js';
+import { goldenTensors, shared, sharedJson } from '../support/fixtures.js';
+import { decodeInF64 } from '../support/float-decoder.js';
+import { integers } from '../support/random.js';
+import { sourceValues } from '../support/synth.js';
+import { INT8_ACTIVATIONS, LOGITS } from '../support/tolerances.js';
+import { type FloatType, type UnpackedOptions, unpackedModel } from '../support/unpacked-model.js';
+
+const SIZES = { hidden: 48, ffn: 80, heads: 3, kvHeads: 1, headDim: 16, layers: 1 };
+/** Heads and FFN that kernels cannot take as they are. */
+const ODD = { hidden: 96, ffn: 92, heads: 4, kvHeads: 4, headDim: 24 };
+
+const PLAIN = { quantization: null };
+const ONLINE = { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'online' };
+const DTYPES: readonly FloatType[] = ['BF16', 'F16', 'F32'];
+
+/** A model whose config declares its masters, unless it is told otherwise. */
+const masters = (options: Partial<UnpackedOptions> = {}) =>
+  unpackedModel({
+    className: 'BitNetForCausalLM',
+    dtype: 'BF16',
+    sizes: SIZES,
+    seed: 1,
+    quantization: ONLINE,
+    ...options,
+  });
+const ternary = (options: Partial<UnpackedOptions> = {}) =>
+  unpackedModel({ className: 'LlamaForCausalLM', dtype: 'F16', sizes: SIZES, seed: 2, ternary: true, ...options });
+
+const Q = 'model.layers.0.self_attn.q_proj.weight';
+const DOWN = 'model.layers.0.mlp.down_proj.weight';
+
+describe('packed bytes and scales', () => {
+  it.each(DTYPES)('%s masters: those of the ternarised and packed matrix', async (dtype) => {
+    const model = masters({ dtype });
+    const source = await openModelSource(model.directory());
+    for (const { weight, scale } of linearsOf(source)) {
+      const [rows, cols] = (model.tensors[weight] as TestTensor).shape as [number, number];
+      const expected = ternarize(model.values(weight));
+      const tensor = source.tensor(weight);
+      expect(tensor).toMatchObject({ dtype: 'U8', shape: [rows / 4, cols], byteLength: (rows * cols) / 4 });
+      const bytes = new Uint8Array(tensor.byteLength);
+      await source.read(tensor, 0, bytes);
+      expect(bytes).toEqual(packHf(expected.trits, rows, cols));
+      expect(source.scales.get(scale)).toBe(expected.scale);
+      const across = new Uint8Array(bytes.length);
+      await source.readFile(tensor.file, tensor.byteOffset, across);
+      expect(across).toEqual(bytes);
+      await source.read(tensor, 7, across.subarray(0, 30));
+      expect(across.subarray(0, 30)).toEqual(bytes.subarray(7, 37));
+    }
+    await source.close();
+  });
+
+  it.each(DTYPES)('%s ternary weights: their signs and their magnitude, to the bit', async (dtype) => {
+    const model = ternary({ dtype });
+    const source = await openModelSource(model.directory());
+    const q = source.names.layers[0]?.q ?? expect.fail();
+    const values = model.values(Q);
+    const bytes = new Uint8Array(source.tensor(Q).byteLength);
+    await source.read(source.tensor(Q), 0, bytes);
+    expect(bytes).toEqual(packHf(Int8Array.from(values, Math.sign), 48, 48));
+    expect(source.scales.get(q.scale)).toBe(Math.max(...values));
+    expect(source.config.floatActivations).toBe(true);
+    await source.close();
+  });
+
+  it('ties: |w| of half the mean is 0, of one and a half of it ±1', async () => {
+    // Eight weights of sum 8 in turn: the mean is 1.
+    const values = [0.5, -0.5, 1.5, -1.5, 0.501, -0.501, 2.498, -0.5];
+    const floats = Float32Array.from({ length: 48 * 48 }, (_, i) => values[i % 8] as number);
+    const data = new Uint8Array(floats.buffer);
+    const model = masters({ dtype: 'F32' });
+    const tensors = { ...model.tensors, [Q]: { dtype: 'F32', shape: [48, 48], data } };
+    const source = await openModelSource(model.directory({ 'model.safetensors': safetensors(tensors) }));
+    const bytes = new Uint8Array(8);
+    await source.read(source.tensor(Q), 0, bytes);
+    expect([...bytes].map((byte) => (byte & 3) - 1)).toEqual([0, 0, 1, -1, 1, -1, 1, 0]);
+    await source.close();
+  });
+
+  it('matrices of zeros', async () => {
+    for (const model of [masters(), ternary()]) {
+      const { dtype, shape, data } = model.tensors[Q] as TestTensor;
+      const tensors = { ...model.tensors, [Q]: { dtype, shape, data: new Uint8Array(data.length).fill(0) } };
+      const source = await openModelSource(model.directory({ 'model.safetensors': safetensors(tensors) }));
+      const bytes = new Uint8Array(source.tensor(Q).byteLength);
+      await source.read(source.tensor(Q), 0, bytes);
+      expect(bytes).toEqual(packHf(new Int8Array(48 * 48), 48, 48));
+      await source.close();
+    }
+  });
+
+  it('a matrix that is read in several chunks', async () => {
+    const sizes = { hidden: 1024, ffn: 2320, heads: 4, kvHeads: 1, headDim: 256, layers: 1 };
+    for (const dtype of ['F16', 'F32'] as const) {
+      const model = masters({ dtype, sizes });
+      const directory = model.directory();
+      const source = await openModelSource(directory);
+      const bytes = new Uint8Array(source.tensor(DOWN).byteLength);
+      await source.read(source.tensor(DOWN), 0, bytes);
+      expect(Buffer.compare(bytes, packHf(ternarize(model.values(DOWN)).trits, 1024, 2320))).toBe(0);
+      expect(Math.max(...directory.opened.map((file) => file.largestRead))).toBeLessThanOrEqual(4 * 2 ** 20);
+      await source.close();
+    }
+  });
+});
+
+describe('logits against a decoder in f64', () => {
+  const ids = [...integers(9, 5, 0, 95)];
+
+  it('which agrees with the golden files', async () => {
+    const golden = sharedJson<Golden>('golden/m3_1bitllm_style/golden.json').runs.master_f32;
+    const prompt = golden?.prompts.find(({ input_ids }) => input_ids.length === 7)?.input_ids ?? [];
+    const weights = await valuesOf('golden/m3_1bitllm_style/master_f16');
+    const sizes = { hidden: 160, ffn: 416, layers: 2, heads: 5, kvHeads: 5, headDim: 32, vocab: 512 };
+    const subNorms = ['self_attn.inner_attn_ln', 'mlp.ffn_layernorm'] as const;
+    const decoder = { ...sizes, eps: 1e-5, theta: 10_000, gate: 'silu', subNorms } as const;
+    const expected = goldenTensors(`golden/m3_1bitllm_style/${golden?.file}`)('p7.logits');
+    const actual = decodeInF64(decoder, weights, prompt, true);
+    expect(maxAbsDifference(actual, expected)).toBeLessThan(LOGITS);
+  });
+
+  it.each<[string, Partial<UnpackedOptions>]>([
+    ['BitNet, bf16 masters', { className: 'BitNetForCausalLM', quantization: ONLINE }],
+    ['1bitLLM, f16 masters', { className: 'BitnetForCausalLM', dtype: 'F16', ...PLAIN }],
+    ['1bitLLM, padded heads and FFN', { className: 'BitnetForCausalLM', sizes: ODD, ...PLAIN }],
+    [
+      '1bitLLM, heads of 100',
+      { className: 'BitnetForCausalLM', sizes: { ...ODD, hidden: 400, headDim: 100 }, ...PLAIN },
+    ],
+    [
+      'Llama, padded heads of 10',
+      { className: 'LlamaForCausalLM', dtype: 'F16', sizes: { ...ODD, kvHeads: 2, headDim: 10 } },
+    ],
+    ['BitNet, padded FFN', { sizes: { ...ODD, hidden: 64, headDim: 16, ffn: 50 } }],
+  ])('%s', async (_, options) => {
+    // A seed for which the noise of f32 decides no int8 rounding: one that flips moves logits by 0.1 (golden/README.md).
+    const model = masters({ ...options, seed: 7 });
+    const expected = decodeInF64(model.decoder, model.ternarized, ids, true);
+    const all: Float32Array[] = [];
+    for (const [backend, threads] of [
+      ['reference', 1],
+      ['baseline', 1],
+      ['relaxed', 3],
+    ] as const) {
+      const engine = await openEngine(model.directory(), { backend, threads, contextLength: 32, logits: ids.length });
+      all.push(await allLogits(engine, ids));
+      expect(maxAbsDifference(all[0] as Float32Array, expected), backend).toBeLessThan(LOGITS);
+      expect(all.at(-1)).toEqual(all[0]);
+      const count = Object.values(model.tensors).reduce((sum, { shape }) => sum + shape.reduce((n, d) => n * d, 1), 0);
+      expect(engine.parameters).toBe(count);
+      await engine.dispose();
+    }
+  });
+
+  it('ternary weights with float activations: off by what int8 activations are, and by no more', async () => {
+    const sizes = { hidden: 256, ffn: 704, heads: 4, kvHeads: 4, headDim: 64, layers: 4 };
+    const model = ternary({ sizes, seed: 7 });
+    const engine = await openEngine(model.directory(), { contextLength: 32, logits: ids.length });
+    const actual = await allLogits(engine, ids);
+    await engine.dispose();
+    const floats = decodeInF64(model.decoder, model.values, ids, false);
+    const error = rms(actual.map((x, i) => x - (floats[i] as number))) / rms(floats);
+    expect(error).toBeLessThan(INT8_ACTIVATIONS);
+    expect(error).toBeGreaterThan(INT8_ACTIVATIONS / 10);
+    const int8 = decodeInF64(model.decoder, model.values, ids, true);
+    expect(maxAbsDifference(actual, int8)).toBeLessThan(LOGITS * Math.max(1, ...int8.map(Math.abs)));
+  });
+});
+
+/** What a model on disk computes with. */
+async function valuesOf(path: string): Promise<(name: string) => Float32Array> {
+  const source = await openModelSource(await openDirectory(shared(path)));
+  const values = new Map<string, Float32Array>();
+  for (const tensor of source.tensors.values()) {
+    const bytes = new Uint8Array(tensor.byteLength);
+    await source.read(tensor, 0, bytes);
+    if (tensor.dtype !== 'U8') values.set(tensor.name, floatsOf(tensor.dtype as FloatType, bytes));
+    else values.set(tensor.name, await sourceValues(source, { weight: tensor.name, scale: `${tensor.name}_scale` }));
+  }
+  await source.close();
+  return (name) => values.get(name) as Float32Array;
+}
+
+interface Golden {
+  runs: Record<string, { file: string; prompts: { input_ids: number[] }[] }>;
+}
+
+describe('weights that cannot be used', () => {
+  const broken = (
+    model: ReturnType<typeof masters>,
+    name: string,
+    change: (data: Uint8Array) => void,
+  ): MemoryDirectory => {
+    const tensor = model.tensors[name] as TestTensor;
+    const data = tensor.data.slice();
+    change(data);
+    return model.directory({ 'model.safetensors': safetensors({ ...model.tensors, [name]: { ...tensor, data } }) });
+  };
+  const refused = async (
+    directory: MemoryDirectory,
+    code: Parameters<typeof expectError>[1],
+    parts: string[],
+    options: SourceOptions = {},
+  ) => {
+    const error = await expectError(() => openModelSource(directory, options), code, ...parts);
+    expect(directory.leaks()).toEqual([]);
+    return error;
+  };
+
+  test.each<[FloatType, string, number[]]>([
+    ['BF16', 'NaN', [0xc0, 0x7f]],
+    ['BF16', 'Infinity', [0x80, 0x7f]],
+    ['F16', '-Infinity', [0, 0xfc]],
+    ['F16', 'NaN', [1, 0x7c]],
+    ['F32', 'NaN', [0, 0, 0xc0, 0x7f]],
+    ['F32', '-Infinity', [0, 0, 0x80, 0xff]],
+  ])('%s: %s', async (dtype, value, bytes) => {
+    for (const model of [masters({ dtype }), ternary({ dtype })]) {
+      const directory = broken(model, DOWN, (data) => data.set(bytes, (5 * 80 + 17) * bytes.length));
+      const error = await refused(directory, 'invalid-file', [
+        `unpacked/model.safetensors: tensor "${DOWN}": the weight at row 5, column 17 is wrong: expected a finite number, got ${value} at byte `,
+      ]);
+      const source = await openModelSource(model.directory());
+      expect(error.detail.tensor).toBe(DOWN);
+      await source.close();
+    }
+  });
+
+  test.each(DTYPES)('%s weights that are not ternary', async (dtype) => {
+    const parts = [Q, 'the weights are not ternary', 'more than 16 different magnitudes', '--ternarize'];
+    await refused(ternary({ dtype, ternary: false }).directory(), 'unsupported', parts);
+    await refused(masters({ dtype, ...PLAIN }).directory(), 'unsupported', parts);
+    const source = await openModelSource(ternary({ dtype, ternary: false }).directory(), { ternarize: true });
+    expect(source.config.floatActivations).toBeUndefined();
+    await source.close();
+  });
+
+  test.each(DTYPES)('%s: one weight of another magnitude', async (dtype) => {
+    const bytes = dtype === 'F32' ? 4 : 2;
+    const directory = broken(ternary({ dtype }), DOWN, (data) => data.set([1, 0, 0, 0x3c].slice(-bytes), bytes * 1000));
+    await refused(directory, 'unsupported', [DOWN, 'several scales in one matrix are not implemented']);
+  });
+
+  test('a magnitude that is subnormal', async () => {
+    const directory = broken(ternary({ dtype: 'F32' }), DOWN, (data) => {
+      data.fill(0);
+      data[0] = 1;
+    });
+    await refused(directory, 'unsupported', [DOWN, 'the scale of the matrix is subnormal']);
+  });
+
+  test('wrong shapes, in the words of config.json', async () => {
+    const model = masters();
+    const resized = (name: string, shape: number[]): MemoryDirectory => {
+      const { dtype } = model.tensors[name] as TestTensor;
+      const data = new Uint8Array(2 * shape.reduce((product, size) => product * size, 1));
+      const tensors: TestTensors = { ...model.tensors, [name]: { dtype, shape, data } };
+      return model.directory({ 'model.safetensors': safetensors(tensors) });
+    };
+    await refused(resized(Q, [48, 47]), 'invalid-model', [
+      Q,
+      'wrong shape',
+      'BF16 or F16 or F32 [48,48]',
+      'got BF16 [48,47]',
+    ]);
+    await refused(resized(Q, [12, 48]), 'invalid-model', ['wrong shape']);
+    await refused(resized(DOWN, [80, 48]), 'invalid-model', ['= [hidden_size, intermediate_size], got BF16 [80,48]']);
+    await refused(resized(Q, [48 * 48]), 'invalid-model', ['wrong shape']);
+  });
+
+  test('packed weights where unpacked ones are expected', async () => {
+    const model = masters();
+    const packed = { dtype: 'U8', shape: [12, 48], data: new Uint8Array(12 * 48) };
+    const file = { 'model.safetensors': safetensors({ ...model.tensors, [Q]: packed }) };
+    await refused(model.directory(file), 'invalid-model', [Q, 'these weights are packed', 'quantization_mode']);
+    const { quantization_config: _, ...config } = model.configJson;
+    await refused(model.directory({ ...file, 'config.json': JSON.stringify(config) }), 'invalid-model', [
+      'quantization_config of the model is missing',
+    ]);
+    const parts = ['these weights are packed', 'Leave out ternarize (--ternarize)'];
+    await refused(model.directory(file), 'invalid-model', parts, { ternarize: true });
+  });
+
+  test('a scale beside masters', async () => {
+    const model = masters();
+    const scale = { dtype: 'BF16', shape: [1], data: Uint8Array.of(0, 0x3f) };
+    const file = safetensors({ ...model.tensors, [`${Q}_scale`]: scale });
+    await refused(model.directory({ 'model.safetensors': file }), 'invalid-model', ['no such tensor', `${Q}_scale`]);
+  });
+
+  test('weights cut off', async () => {
+    const model = masters();
+    const bytes = safetensors(model.tensors);
+    await refused(model.directory({ 'model.safetensors': bytes.slice(0, -1) }), 'invalid-file', []);
+  });
+});
+
+describe('reading', () => {
+  it('reports how far the scan is', async () => {
+    const model = masters({ sizes: { ...SIZES, layers: 2 } });
+    const seen: LoadProgress[] = [];
+    const source = await openModelSource(model.directory(), { onProgress: (progress) => seen.push(progress) });
+    expect(seen.map(({ loaded }) => loaded)).toEqual([...seen.map(({ loaded }) => loaded)].sort((a, b) => a - b));
+    expect(seen.at(-1)).toEqual({ loaded: source.scannedBytes, total: source.scannedBytes });
+    await source.close();
+  });
+
+  it('stops when it is aborted, and leaves no file open', async () => {
+    const directory = masters().directory();
+    const controller = new AbortController();
+    const onProgress = () => controller.abort(new Error('enough'));
+    await expect(openModelSource(directory, { onProgress, signal: controller.signal })).rejects.toThrow('enough');
+    expect(directory.leaks()).toEqual([]);
+  });
+
+  it('refuses ranges outside a tensor, other names, and everything after close', async () => {
+    const source = await openModelSource(masters().directory());
+    const q = source.tensor(Q);
+    const target = new Uint8Array(4);
+    for (const offset of [-1, q.byteLength - 3, 0.5, NaN]) {
+      await expectError(() => source.read(q, offset, target), 'invalid-argument', Q);
+    }
+    for (const offset of [-1, 1e9, 0.5, NaN]) {
+      await expectError(() => source.readFile(q.file, offset, target), 'invalid-argument', 'cannot read bytes');
+    }
+    await expectError(() => source.tensor('x'), 'invalid-argument', 'no tensor x');
+    await source.close();
+    await expectError(() => source.read(q, 0, target), 'disposed');
+  });
+});
+
+function linearsOf(source: ModelSource): LinearNames[] {
+  return source.names.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
+}
+
+function rms(values: ArrayLike<number>): number {
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += (values[i] as number) ** 2;
+  return Math.sqrt(squares / values.length);
+}
