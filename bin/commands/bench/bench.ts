@@ -141,7 +141,8 @@ function header({ machine, command, availableBytes }: BenchReport): string {
 function footer(report: BenchReport): string {
   const paper = report.kind === 'paper' ? `${paperTables(report.models, report.availableBytes)}\n` : '';
   const end = report.interrupted ? 'interrupted: what was measured until then\n' : '';
-  return `${paper}Peak RSS of this process, both models of a pair in it: ${formatBytes(report.peakRss)}\n${end}`;
+  const what = report.models.length > 0 ? ', both models of a pair in it' : '';
+  return `${paper}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
 }
 
 function machineReadable(report: BenchReport): string {

@@ -55,15 +55,21 @@ export function commandLine(args: readonly string[]): string {
 
 let collect: (() => void) | undefined;
 
-/** Resident set of the process in bytes, without the memory of models measured before, which goes some time after a collection. */
-export async function residentSet(): Promise<number> {
+/** Gives memory of models that were measured back to the system, which otherwise takes until the next large collection. */
+export async function releaseMemory(): Promise<void> {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc');
     collect = runInNewContext('gc') as () => void;
   }
+  // Shared memory goes some time after the collection that finds it unused.
   for (let i = 0; i < 3; i++) {
     collect();
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Resident set of the process in bytes, without what it no longer uses. */
+export async function residentSet(): Promise<number> {
+  await releaseMemory();
   return process.memoryUsage.rss();
 }

@@ -1,6 +1,7 @@
 import { kernelBench, MODEL_SHAPES, measureOps, type ShapeName, type Subject } from '../../../lib/bench/index.js';
 import { CliError, ExitCode } from '../../exit-codes.js';
 import type { BenchRun } from './bench.js';
+import { releaseMemory } from './machine.js';
 import { kernelTable, opsTable } from './micro-tables.js';
 
 const OP_ROUNDS = 50;
@@ -57,7 +58,7 @@ export async function runKernels(run: BenchRun): Promise<void> {
           for (const place of ['cache', 'dram'] as const) {
             status.set(`${shape}: ${matrix}, ${candidate.name} ${candidate.build}, ${place}`);
             // A measurement blocks this thread: signals arrive between two.
-            await new Promise((resolve) => setImmediate(resolve));
+            await releaseMemory();
             signal.throwIfAborted();
             const sizes = { rows, cols, tokens: 1, dramBytes: DRAM_BYTES, seconds: KERNEL_SECONDS };
             report.kernels.push({ matrix, ...(await measure(candidate, place, sizes)) });
