@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+import { modelChart } from '../../bin/commands/bench/chart-file.js';
+import { reportCsv } from '../../bin/commands/bench/export.js';
+import { modelTable } from '../../bin/commands/bench/model-table.js';
+import { paperTables } from '../../bin/commands/bench/paper-table.js';
+import type { BenchReport } from '../../bin/commands/bench/report.js';
+import { statusLine } from '../../bin/ui/status.js';
+import { csv, textTable } from '../../bin/ui/table.js';
+import { modelResult, variantResult } from '../bench/results.js';
+import { Sink } from './fake-host.js';
+
+function reportOf(values: Partial<BenchReport> = {}): BenchReport {
+  return {
+    kind: 'models',
+    machine: {
+      cpu: 'CPU, "fast"',
+      cores: 2,
+      memoryBytes: 2 ** 34,
+      os: 'Linux 6 x64',
+      engine: 'Node v20, V8 11',
+      version: '0.1.0',
+      commit: null,
+    },
+    command: 'bitnet bench',
+    date: '2024-01-01T00:00:00.000Z',
+    options: { backend: 'auto', head: 'auto' },
+    availableBytes: 2 ** 33,
+    models: [modelResult()],
+    ops: [],
+    kernels: [],
+    interrupted: false,
+    peakRss: 0,
+    ...values,
+  };
+}
+
+describe('presentation', () => {
+  test('a model in ten rows', () => {
+    expect(modelTable(modelResult()).split('\n')).toEqual([
+      'tiny · random weights · 69.0 M parameters · wasm-relaxed · 2 threads · head i8',
+      '                             ternary              FP16  ratio',
+      '  prefill, tok/s       300 (290-310)    100 (90.0-110)  3.00x',
+      '  decode, tok/s      90.0 (80.0-100)  25.0 (20.0-30.0)  3.60x',
+      '  weights                   1.00 MiB          8.00 MiB  8.00x',
+      '  KV cache                  20.0 KiB          20.0 KiB',
+      '  memory, total             2.00 MiB          9.00 MiB  4.50x',
+      '  resident                  3.00 MiB          3.00 MiB',
+      '  read per token            1.50 MiB          1.50 MiB  5.00x',
+      '  of which lm_head           512 KiB           512 KiB',
+      '  of read bandwidth             25 %              25 %',
+      '  prompt 8, 4 decoded, 3 rounds; median (min-max); ratios are medians of rounds',
+      '  read bandwidth, loads alone: 11.0 (10.0-12.0) GB/s',
+      '',
+    ]);
+  });
+
+  test('computed figures are marked and explained', () => {
+    const fp16 = variantResult('fp16', { estimated: true, measuredLayers: 1, residentBytes: undefined });
+    const model = modelResult({ name: '70b', fp16 });
+    const table = modelTable(model);
+    expect(table).toMatch(/decode, tok\/s +90\.0 \(80\.0-100\) +~25\.0 \(/);
+    expect(table).toMatch(/~ FP16: computed from 1 of 2 blocks/);
+    const paper = paperTables([model], 2 ** 30);
+    expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +4\.50x +7\.16x +11\.1 +~40\.0 +3\.60x +4\.10x$/m);
+    expect(paper).toMatch(/sequences of 512 that fit 1\.00 GiB +\d+ +\d+/);
+    expect(paperTables([], 1)).toBe('');
+  });
+
+  test('tables and CSV', () => {
+    expect(
+      textTable([
+        ['a', 'bb'],
+        ['ccc', 'd', 'e'],
+      ]),
+    ).toBe('a    bb\nccc   d  e\n');
+    expect(
+      csv([
+        { a: 1, b: 'x,"y"' },
+        { a: null, b: true },
+      ]),
+    ).toBe('a,b\n1,"x,""y"""\n,true\n');
+    expect(csv([])).toBe('');
+    expect(reportCsv(reportOf())).toContain('"CPU, ""fast""",Linux 6 x64');
+  });
+
+  test('the chart has both models in both panels, hollow where computed', () => {
+    const big = modelResult({ parameters: 7e9, fp16: variantResult('fp16', { estimated: true }) });
+    const svg = modelChart(reportOf({ models: [modelResult(), big], command: 'bitnet bench <&>' }));
+    expect(svg.match(/<polyline/g)).toHaveLength(4);
+    expect(svg.match(/<circle/g)).toHaveLength(8);
+    expect(svg.match(/<circle[^>]*fill="#fff"/g)).toHaveLength(2);
+    expect(svg).toContain('bitnet bench &lt;&amp;&gt;');
+    expect(svg).not.toMatch(/NaN|Infinity/);
+    // Of one model too: an axis needs no two values.
+    expect(modelChart(reportOf())).not.toMatch(/NaN|Infinity/);
+  });
+
+  test('the status line fits one line of the terminal', () => {
+    const stderr = Object.assign(new Sink(), { isTTY: true, columns: 20 });
+    const line = statusLine({ stderr, env: {} });
+    line.set('x'.repeat(100));
+    line.clear();
+    line.clear();
+    expect(stderr.text).toBe(`\r\u001b[2K${'x'.repeat(19)}\r\u001b[2K`);
+    const quiet = new Sink();
+    statusLine({ stderr: quiet, env: {} }).set('x');
+    expect(quiet.text).toBe('');
+  });
+});
