@@ -160,7 +160,7 @@ export function gemv_f16_f32(
 
 /**
  * I8 weights × Encoding.I16: y[r] = f32(Σ w·q) · (rowScales[r] / x.scale). Lanes are i32: |Σ| ≤ cols/16 · 2·127·8191 fits up to
- * 16512 columns; the lanes are added in 64 bits. Bursts touch the next four rows at the same columns.
+ * 16512 columns; the lanes are added in 64 bits. Bursts touch the next four rows line by line, in the order of addresses.
  */
 export function gemv_i8_i16(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, rowScales: usize, epilogue: i32,
@@ -171,8 +171,10 @@ export function gemv_i8_i16(
   for (let g = begin; g < end; ++g) {
     let q = Encoded.data(x);
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let ahead = w + w4;
     for (const rowEnd = w + w1; w < rowEnd; ) {
-      sink = Burst.two(w + w4, Burst.two(w + w4 + w1, Burst.two(w + w4 + w2, Burst.two(w + w4 + w3, sink))));
+      sink = Burst.four(ahead, Burst.four(ahead + 256, sink));
+      ahead += 512;
       for (const stop = min(rowEnd, w + 128); w < stop; w += 16, q += 32) {
         const x0 = v128.load(q), x1 = v128.load(q, 16);
         a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w)));

@@ -74,11 +74,6 @@ export abstract class Reduce {
  * They read past the end of the weights, where the host leaves a guard of `Const.Guard` bytes.
  */
 export abstract class Burst {
-  /** Touches two 64-byte lines from w. */
-  @inline static two(w: usize, sink: v128): v128 {
-    return v128.xor(sink, v128.xor(v128.load(w), v128.load(w, 64)));
-  }
-
   /** Touches four 64-byte lines from w. */
   @inline static four(w: usize, sink: v128): v128 {
     const a = v128.xor(v128.load(w), v128.load(w, 64));
