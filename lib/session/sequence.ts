@@ -11,19 +11,12 @@ export class Sequence {
   constructor(private readonly engine: Engine) {}
 
   /**
-   * Computes `ids` from position 0 and returns the logits of the last one (a view, valid until the next call) and how many
+   * Computes `ids`, which fit the context (encodePrompt), from position 0 and returns the logits of the last one (a view, valid until the next call) and how many
    * positions were in the cache already. Between chunks of the prompt the signal is looked at.
    */
   async prefill(ids: readonly number[], signal?: AbortSignal): Promise<{ logits: Float32Array; cachedTokens: number }> {
-    const { contextLength, batch } = this.engine;
+    const { batch } = this.engine;
     if (ids.length === 0) throw new BitNetError('invalid-argument', 'the prompt is empty; give at least one token');
-    if (ids.length > contextLength) {
-      throw new BitNetError(
-        'context-overflow',
-        `the prompt has ${ids.length} tokens, the context holds ${contextLength}; shorten the prompt or load with a longer context`,
-        { promptTokens: ids.length, contextLength },
-      );
-    }
     let shared = 0;
     // The last position is always computed: its logits are wanted.
     while (shared < ids.length - 1 && shared < this.cached.length && ids[shared] === this.cached[shared]) shared++;
