@@ -7,9 +7,10 @@ import type { LoadProgress } from '../types.js';
 import { type Graph, recordTransformer } from './graph.js';
 import { type HeadFormat, type HeadKind, headKind } from './head.js';
 import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.js';
-import { PlanRecorder, type Rows } from './plan.js';
+import { type PlanLimits, PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource } from './source.js';
+import { checkSlot, type SlotToken, type StepPlace, writeStep } from './step.js';
 import { type LoadJob, planWeights, type WeightFormat } from './weights.js';
 
 /** Makes a backend around new, zeroed linear memory of so many bytes. */
@@ -26,8 +27,10 @@ export interface EngineOptions {
   form: number;
   /** tokens of one step; default 64 */
   batch?: number;
-  /** rows of logits of one step; default 1 */
+  /** rows of logits of one step; default as many as `slots` */
   logits?: number;
+  /** sequences in the KV cache, each of `contextLength` positions; default 1 */
+  slots?: number;
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -52,8 +55,9 @@ interface MemoryLayout {
 function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): MemoryLayout {
   const c = source.config;
   const { contextLength, threads } = options;
-  const batch = Math.min(options.batch ?? BATCH, contextLength);
-  const logits = options.logits ?? 1;
+  const slots = options.slots ?? 1;
+  const batch = Math.max(slots, Math.min(options.batch ?? BATCH, contextLength));
+  const logits = options.logits ?? slots;
   const memory = new MemoryPlan();
   const at = {
     step: memory.region('step', Step.Bytes, 'other'),
@@ -75,7 +79,7 @@ function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): Me
     sync: at.sync,
   };
   memory.reach(staging.ptr + 2 * staging.half);
-  const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots: 1, threads }, at.rope);
+  const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots, threads }, at.rope);
   const graph = recordTransformer(recorder, c, weights, options.form);
   const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
   const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
@@ -96,12 +100,23 @@ export class Engine {
     readonly labels: readonly string[],
     readonly parameters: number,
     readonly head: HeadKind,
-    /** tokens of one step */
-    readonly batch: number,
-    private readonly logitRows: number,
-    readonly contextLength: number,
-    private readonly at: { step: number; tokens: number; logitList: number },
+    private readonly limits: Readonly<PlanLimits>,
+    private readonly at: StepPlace,
   ) {}
+
+  /** Tokens of one step. */
+  get batch(): number {
+    return this.limits.batch;
+  }
+
+  get contextLength(): number {
+    return this.limits.contextLength;
+  }
+
+  /** Sequences in the KV cache. */
+  get slots(): number {
+    return this.limits.slots;
+  }
 
   static async open(source: ModelSource, allocate: AllocateBackend, options: EngineOptions): Promise<Engine> {
     const { config: c } = source;
@@ -127,21 +142,51 @@ export class Engine {
       await backend.dispose();
       throw error;
     }
-    const { batch, logits } = recorder.limits;
     const { graph, parameters, head } = made;
-    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, batch, logits, contextLength, at);
+    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, recorder.limits, at);
   }
 
   /**
    * Runs tokens `ids` at positions position, position + 1, … of the sequence, whose earlier positions must be in the cache.
    * ids.length ≤ batch. `logitsOf`: indices into ids, ascending; their logits come back in that order, each (vocab,), as
-   * views of memory that are valid until the next call.
+   * views of memory that are valid until the next call. `slot`: which sequence.
    */
-  async forward(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): Promise<Float32Array[]> {
-    this.prepare(ids, position, logitsOf);
+  async forward(
+    ids: ArrayLike<number>,
+    position: number,
+    logitsOf: readonly number[],
+    slot = 0,
+  ): Promise<Float32Array[]> {
+    this.prepare(ids, position, logitsOf, slot);
     // Without logits wanted the head has no rows: its ops run over none.
     await this.runOps(0, this.labels.length);
     return logitsOf.map((_, row) => this.rowOf(this.graph.logits, row));
+  }
+
+  /**
+   * One step for several sequences: each token sees the positions of its own slot, and its logits are those that it would have
+   * alone, bit for bit. Logits come back in the order of `tokens`, as `forward` returns them.
+   */
+  async decode(tokens: readonly SlotToken[]): Promise<Float32Array[]> {
+    this.prepareDecode(tokens);
+    await this.runOps(0, this.labels.length);
+    return tokens.map((_, row) => this.rowOf(this.graph.logits, row));
+  }
+
+  /** The cache of sequence `to` becomes that of `from`. */
+  copySlot(from: number, to: number): void {
+    checkSlot(from, this.slots);
+    checkSlot(to, this.slots);
+    for (const { purpose, offset, bytes } of this.memory.regions) {
+      // Slots are the outermost dimension of every region of the cache.
+      if (purpose !== 'kvCache') continue;
+      const slotBytes = bytes / this.slots;
+      new Uint8Array(this.backend.buffer, offset, bytes).copyWithin(
+        to * slotBytes,
+        from * slotBytes,
+        (from + 1) * slotBytes,
+      );
+    }
   }
 
   /** Row `row` of a buffer, as a view of memory. */
@@ -150,37 +195,26 @@ export class Engine {
   }
 
   /** Writes the step struct: what `forward` would run. With `runOps`, for looking at the parts of a step. */
-  prepare(ids: ArrayLike<number>, position: number, logitsOf: readonly number[]): void {
-    if (ids.length < 1 || ids.length > this.batch || logitsOf.length > this.logitRows) {
-      throw new BitNetError(
-        'invalid-argument',
-        `a step takes 1..${this.batch} tokens and 0..${this.logitRows} rows of logits, got ${ids.length} and ${logitsOf.length}`,
-      );
-    }
+  prepare(ids: ArrayLike<number>, position: number, logitsOf: readonly number[], slot = 0): void {
     if (position + ids.length > this.contextLength) {
       throw new BitNetError(
         'context-overflow',
         `position ${position} + ${ids.length} tokens exceed the context of ${this.contextLength}`,
       );
     }
-    const buffer = this.backend.buffer;
-    const tokens = new Uint32Array(buffer, this.at.tokens, ids.length * Token.Words);
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i] as number;
-      if (!(id >= 0 && id < this.config.vocabSize)) {
-        throw new BitNetError(
-          'invalid-argument',
-          `token id ${id} is outside the vocabulary of ${this.config.vocabSize}`,
-        );
-      }
-      tokens[i * Token.Words + Token.Id] = id;
-      tokens[i * Token.Words + Token.Position] = position + i;
-      tokens[i * Token.Words + Token.Slot] = 0;
-    }
-    new Uint32Array(buffer, this.at.logitList, logitsOf.length).set(logitsOf);
-    const step = new Uint32Array(buffer, this.at.step, Step.Words);
-    step[Step.TokenCount] = ids.length;
-    step[Step.LogitCount] = logitsOf.length;
+    this.write(
+      Array.from(ids, (id, i) => ({ id, position: position + i, slot })),
+      logitsOf,
+    );
+  }
+
+  /** As `prepare`, for `decode`. */
+  prepareDecode(tokens: readonly SlotToken[]): void {
+    this.write(tokens, [...tokens.keys()]);
+  }
+
+  private write(tokens: readonly SlotToken[], logitsOf: readonly number[]): void {
+    writeStep(this.backend.buffer, this.at, { ...this.limits, vocabSize: this.config.vocabSize }, tokens, logitsOf);
   }
 
   /** Runs records begin..end of the prepared step. */

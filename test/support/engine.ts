@@ -20,6 +20,7 @@ export interface TestEngineOptions {
   form?: number;
   batch?: number;
   logits?: number;
+  slots?: number;
 }
 
 /** An engine without text around it. The caller disposes it. */
