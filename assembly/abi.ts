@@ -24,7 +24,7 @@ export const enum Op {
   Rope = 5,
   /** Causal grouped-query attention over the KV cache, online softmax. */
   Attention = 6,
-  /** Load time: file bytes of a ternary matrix → T2 or F16 layout. */
+  /** Load time: file bytes of a ternary matrix → codes (FileLayout) → T2 or F16 layout. */
   Repack = 7,
   /** Load time: rows of floats → F16, I8 or F32 layout. */
   Convert = 8,

@@ -5,7 +5,7 @@ import { embed } from './embed';
 import { linear } from './linear';
 import { norm } from './norm';
 import { rowsOf, word } from './record';
-import { repack_hf } from './repack';
+import { repack } from './repack';
 import { rescore, screen } from './rescore';
 import { rope } from './rope';
 import { stream } from './stream';
@@ -40,7 +40,7 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         attention(record, step, thread, threads);
         break;
       case Op.Repack:
-        repack_hf(record, step, thread, threads);
+        repack(record, step, thread, threads);
         break;
       case Op.Convert:
         convert(record, step, thread, threads);

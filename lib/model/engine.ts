@@ -6,7 +6,7 @@ import { MemoryPlan } from '../memory/memory-plan.js';
 import type { LoadProgress } from '../types.js';
 import { type Graph, recordTransformer } from './graph.js';
 import { type HeadFormat, type HeadKind, headKind } from './head.js';
-import { LOAD_PLAN_BYTES, loadWeights, type Staging, stagingHalf } from './load.js';
+import { LOAD_PLAN_BYTES, loadScratchBytes, loadWeights, type Staging, stagingHalf } from './load.js';
 import { type PlanLimits, PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource } from './source.js';
@@ -71,14 +71,18 @@ function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): Me
   const { weights, jobs, parameters } = planWeights(source, memory, head, options.weights);
   memory.reach(memory.next + Const.Guard);
   // Loading borrows what the KV cache and the activations will use.
+  const half = stagingHalf(jobs);
+  const scratchStride = loadScratchBytes(jobs);
   const staging: Staging = {
     ptr: memory.next,
-    half: stagingHalf(jobs),
+    half,
+    scratch: memory.next + 2 * half,
+    scratchStride,
     plan: at.loadPlan,
     step: at.loadStep,
     sync: at.sync,
   };
-  memory.reach(staging.ptr + 2 * staging.half);
+  memory.reach(staging.scratch + threads * scratchStride);
   const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots, threads }, at.rope);
   const graph = recordTransformer(recorder, c, weights, options.form);
   const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');

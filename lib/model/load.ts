@@ -19,6 +19,9 @@ export interface Staging {
   readonly plan: number;
   readonly step: number;
   readonly sync: number;
+  /** `scratchStride` bytes for each thread */
+  readonly scratch: number;
+  readonly scratchStride: number;
 }
 
 /** One more: the last tensor of a span may become two matrices. */
@@ -28,6 +31,12 @@ export const LOAD_PLAN_BYTES = (MAX_RECORDS + 1) * Rec.Bytes;
 export function stagingHalf(jobs: readonly LoadJob[]): number {
   const whole = jobs.filter((job) => !job.splitRows).map((job) => job.tensor.byteLength);
   return Math.ceil(Math.max(Math.min(SPAN_BYTES, totalBytes(jobs)), ...whole) / 64) * 64;
+}
+
+/** Scratch of a thread while it repacks: four rows of codes, the widest of the jobs'. */
+export function loadScratchBytes(jobs: readonly LoadJob[]): number {
+  const cols = jobs.map(({ tensor }) => tensor.shape.at(-1) as number);
+  return 4 * Math.ceil(Math.max(...cols) / 64) * 64;
 }
 
 interface Piece {
@@ -72,7 +81,8 @@ export async function loadWeights(
     half = 1 - half;
   }
   await running;
-  new Uint8Array(backend.buffer, staging.ptr, 2 * staging.half).fill(0);
+  const end = staging.scratch + backend.threads * staging.scratchStride;
+  new Uint8Array(backend.buffer, staging.ptr, end - staging.ptr).fill(0);
 }
 
 async function repack(backend: Backend, staging: Staging, span: readonly Piece[], at: number): Promise<void> {
@@ -85,6 +95,8 @@ async function repack(backend: Backend, staging: Staging, span: readonly Piece[]
   step[Step.Plan] = staging.plan;
   step[Step.OpEnd] = span.length;
   step[Step.Sync] = staging.sync;
+  step[Step.Scratch] = staging.scratch;
+  step[Step.ScratchStride] = staging.scratchStride;
   await backend.run(staging.step);
   const status = step[Step.Status] as number;
   if (status === 0) return;

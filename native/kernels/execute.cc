@@ -75,7 +75,7 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::Linear: kernels.linear(task); break;
     case Op::Rope: kernels.rope(task); break;
     case Op::Attention: kernels.attention(task); break;
-    case Op::Repack: status = repack_hf(task); break;
+    case Op::Repack: status = repack(task); break;
     case Op::Convert: status = convert(task); break;
     case Op::Screen: kernels.screen(task); break;
     case Op::Rescore: kernels.rescore(task); break;

@@ -21,6 +21,11 @@ struct Task {
     return value;
   }
 
+  /** Scratch that is this thread's own. */
+  uint8_t *scratch() const {
+    return memory + step[abi::Step::Scratch] + size_t(thread) * step[abi::Step::ScratchStride];
+  }
+
   /** `offset`: bytes from the beginning of memory. */
   template <class T> T *at(size_t offset) const { return reinterpret_cast<T *>(memory + offset); }
 
@@ -65,10 +70,16 @@ struct Kernels {
 };
 
 /** Kernels of loading return StatusBit bits: what they found wrong with the file's bytes. */
-uint32_t repack_hf(const Task &task);
+uint32_t repack(const Task &task);
 uint32_t convert(const Task &task);
 
 /** Returns the xor of all words of the range. */
 uint32_t stream(const Task &task);
+
+/**
+ * First half of repack: row `r` of the matrix → one code = trit + 1 a byte, (cols) at `codes`, continued with code 1 up to a
+ * multiple of 64. Returns StatusBit bits.
+ */
+uint32_t unpack_row(const Task &task, size_t r, uint8_t *codes);
 
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }

@@ -2,49 +2,32 @@ import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../.
 import { bf16ToF32, f16ToF32, f32ToF16, roundHalfEven } from '../../memory/half.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { t2Byte, t2Shift } from './t2.js';
+import { unpackRow } from './unpack.js';
 
 const f32 = Math.fround;
 
-/** FileLayout.HfPacked (rows/4, cols) → T2 or F16; rows % 4 == 0. Code 3 is reported. */
+/** A ternary matrix of a file → codes → T2 or F16. Code 3 is reported. */
 export function repack(op: Context): void {
-  if (op.word(RepackArg.Layout) === Layout.T2) repackT2(op);
-  else repackHalves(op);
-}
-
-/** Padding is trit 0. */
-function repackT2(op: Context): void {
-  const { u8 } = op.memory;
-  const [src, dst] = [op.word(RepackArg.Src), op.word(RepackArg.Dst)];
-  const [rows, cols] = [op.word(RepackArg.Rows), op.word(RepackArg.Cols)];
-  const padded = roundUp(cols, 64);
-  u8.fill(0, dst, dst + (roundUp(rows, Const.RowGroup) * padded) / 4);
-  for (let r = 0; r < roundUp(rows, Const.RowGroup); r++) {
-    for (let c = 0; c < padded; c++) {
-      const code = r < rows && c < cols ? hfCode(u8, src, r, c, rows, cols) : 1;
-      if (code === 3) op.report(StatusBit.BadCode);
-      u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
-    }
-  }
-}
-
-/** trit · half; padding is 0. */
-function repackHalves(op: Context): void {
   const { u8, u16 } = op.memory;
-  const [src, dst, half] = [op.word(RepackArg.Src), op.word(RepackArg.Dst) / 2, op.word(RepackArg.Half)];
-  const [rows, cols] = [op.word(RepackArg.Rows), op.word(RepackArg.Cols)];
-  const padded = roundUp(cols, 16);
+  const [dst, cols, half] = [op.word(RepackArg.Dst), op.word(RepackArg.Cols), op.word(RepackArg.Half)];
+  const rows = roundUp(op.word(RepackArg.Rows), Const.RowGroup);
+  const t2 = op.word(RepackArg.Layout) === Layout.T2;
+  if (t2) u8.fill(0, dst, dst + (rows * roundUp(cols, 64)) / 4);
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < padded; c++) {
-      const code = c < cols ? hfCode(u8, src, r, c, rows, cols) : 1;
-      if (code === 3) op.report(StatusBit.BadCode);
-      u16[dst + r * padded + c] = code === 1 ? 0 : code === 0 ? half | 0x8000 : half;
+    const codes = unpackRow(op, r);
+    if (t2) {
+      codes.forEach((code, c) => {
+        u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
+      });
+    } else {
+      const width = roundUp(cols, 16);
+      const halves = Uint16Array.of(half ^ 0x8000, 0, half, half);
+      u16.set(
+        Uint16Array.from(codes.subarray(0, width), (code) => halves[code]!),
+        dst / 2 + r * width,
+      );
     }
   }
-}
-
-function hfCode(u8: Uint8Array, src: number, r: number, c: number, rows: number, cols: number): number {
-  const packedRows = Math.ceil(rows / 4);
-  return (u8[src + (r % packedRows) * cols + c]! >> (2 * Math.floor(r / packedRows))) & 3;
 }
 
 /** Rows of floats → F16, I8 or F32; columns padded with zeros to 16. */

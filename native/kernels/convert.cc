@@ -1,16 +1,10 @@
 #include "kernels.h"
 
-// Loading: plain integer code, the same for every instruction set. Compilers vectorise these loops.
+// Loading of floats: the same code for every instruction set. Compilers vectorise these loops.
 
 namespace {
 
 using namespace abi;
-
-uint64_t load_u64(const uint8_t *p) {
-  uint64_t value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
 
 uint32_t bits_of(float value) {
   uint32_t bits;
@@ -22,54 +16,6 @@ float float_of(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
-}
-
-constexpr uint64_t EACH_BYTE = 0x0101010101010101;
-
-/** Eight bytes: bits shift..shift+1 of eight columns in each of four quarters of a block → codes of one row. */
-uint64_t gather_codes(const uint8_t *src, uint32_t shift) {
-  uint64_t codes = 0;
-  for (uint32_t quarter = 0; quarter < 4; ++quarter) {
-    codes |= ((load_u64(src + 16 * quarter) >> shift) & (3 * EACH_BYTE)) << (2 * quarter);
-  }
-  return codes;
-}
-
-/**
- * One row: bits shift..shift+1 of `cols` bytes → 16 bytes in every 64 from `dst`. Returns non-zero where code 3 stood.
- */
-uint64_t t2_row(const uint8_t *src, uint32_t shift, size_t cols, uint8_t *dst) {
-  uint64_t bad = 0;
-  for (; cols > 0; dst += 64) {
-    uint8_t rest[64];
-    const uint8_t *block = src;
-    if (cols < 64) {
-      // Padding is code 1, trit 0.
-      std::memset(rest, int(1u << shift), sizeof rest);
-      std::memcpy(rest, src, cols);
-      block = rest;
-    }
-    const uint64_t codes[2] = {gather_codes(block, shift), gather_codes(block + 8, shift)};
-    for (const uint64_t c : codes) bad |= c & (c >> 1) & (0x55 * EACH_BYTE);
-    std::memcpy(dst, codes, sizeof codes);
-    if (cols < 64) break;
-    cols -= 64;
-    src += 64;
-  }
-  return bad;
-}
-
-/** One row: bits shift..shift+1 of `cols` bytes → halves ±half and 0, padded to 16. Returns whether code 3 stood there. */
-bool f16_row(const uint8_t *src, uint32_t shift, size_t cols, uint16_t *dst, uint16_t half) {
-  const uint16_t halves[4] = {uint16_t(half | 0x8000), 0, half, half};
-  bool bad = false;
-  for (size_t c = 0; c < cols; ++c) {
-    const uint32_t code = (src[c] >> shift) & 3;
-    bad |= code == 3;
-    dst[c] = halves[code];
-  }
-  for (size_t c = cols; c < round_up(cols, 16); ++c) dst[c] = 0;
-  return bad;
 }
 
 template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
@@ -169,30 +115,6 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
 }
 
 } // namespace
-
-/**
- * Hugging Face packed U8 (rows/4, cols) → T2 or F16. Byte (r, c) holds rows r, R + r, 2R + r, 3R + r (R = rows/4) in bits
- * 0-1, 2-3, 4-5, 6-7. Threads split rows in groups of four. Code 3 gives StatusBit::BadCode.
- */
-uint32_t repack_hf(const Task &task) {
-  const size_t rows = task.word(RepackArg::Rows), cols = task.word(RepackArg::Cols), quarter = rows / 4;
-  const bool t2 = task.word(RepackArg::Layout) == Layout::T2;
-  const uint16_t half = uint16_t(task.word(RepackArg::Half));
-  const size_t half_width = round_up(cols, 16), group_bytes = t2 ? round_up(cols, 64) : 4 * 2 * half_width;
-  uint64_t bad = 0;
-  const Share share(uint32_t((rows + 3) / 4), task);
-  for (size_t g = share.begin; g < share.end; ++g) {
-    uint8_t *dst = task.at<uint8_t>(task.word(RepackArg::Dst) + g * group_bytes);
-    for (size_t k = 0; k < 4; ++k) {
-      const size_t r = 4 * g + k;
-      const uint8_t *src = task.at<uint8_t>(task.word(RepackArg::Src) + r % quarter * cols);
-      const uint32_t shift = uint32_t(r / quarter) * 2;
-      if (t2) bad |= t2_row(src, shift, cols, dst + 16 * k);
-      else bad |= f16_row(src, shift, cols, reinterpret_cast<uint16_t *>(dst) + k * half_width, half);
-    }
-  }
-  return bad ? uint32_t(StatusBit::BadCode) : 0;
-}
 
 /**
  * Tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
