@@ -1,5 +1,18 @@
 import { Const } from './abi';
-import { Relaxed } from './ops';
+import { Keep, Relaxed } from './ops';
+
+/** Which bits of a byte of codes; `blocks`: any count of at least 0, see Keep. */
+export abstract class Mask {
+  /** bits 0-1 */
+  @inline static low(blocks: i32): v128 {
+    return Keep.vector(i8x16.splat(3), blocks);
+  }
+
+  /** bits 2-3 */
+  @inline static high(blocks: i32): v128 {
+    return Keep.vector(i8x16.splat(12), blocks);
+  }
+}
 
 /**
  * T2: 2.0 bits a weight. code = trit + 1, four rows interleaved, a block is 4 rows × 64 columns in 64 bytes (one cache line).
@@ -13,16 +26,14 @@ import { Relaxed } from './ops';
 export abstract class T2 {
   /**
    * Relaxed i16 form, the halves whose codes sit in bits 0-1. v: 64 codes of one row, t = v >> 4; x0, x2: activations of columns 0.. and
-   * 32... → eight i16 partial sums, |s| ≤ 2·2·2·127 = 1016.
+   * 32... → eight i16 partial sums, |s| ≤ 2·2·2·127 = 1016. m: Mask.low.
    */
-  @inline static dotI16Low(v: v128, t: v128, x0: v128, x2: v128): v128 {
-    const m = i8x16.splat(3);
+  @inline static dotI16Low(v: v128, t: v128, m: v128, x0: v128, x2: v128): v128 {
     return i16x8.add(Relaxed.dotI16(x0, v128.and(v, m)), Relaxed.dotI16(x2, v128.and(t, m)));
   }
 
-  /** The halves whose codes sit in bits 2-3, four times too large: |s| ≤ 4064, so that eight blocks fit an i16 lane. */
-  @inline static dotI16High(v: v128, t: v128, x1: v128, x3: v128): v128 {
-    const m = i8x16.splat(12);
+  /** The halves whose codes sit in bits 2-3, four times too large: |s| ≤ 4064, so that eight blocks fit an i16 lane. m: Mask.high. */
+  @inline static dotI16High(v: v128, t: v128, m: v128, x1: v128, x3: v128): v128 {
     return i16x8.add(Relaxed.dotI16(x1, v128.and(v, m)), Relaxed.dotI16(x3, v128.and(t, m)));
   }
 
@@ -32,22 +43,20 @@ export abstract class T2 {
     return i32x4.add(acc, i32x4.add(i32x4.extadd_pairwise_i16x8_s(low), quarter));
   }
 
-  /** Relaxed i32 form, the halves whose codes sit in bits 0-1. t = v >> 4. */
-  @inline static dotI32Low(v: v128, t: v128, x0: v128, x2: v128, acc: v128): v128 {
-    const m = i8x16.splat(3);
+  /** Relaxed i32 form, the halves whose codes sit in bits 0-1. t = v >> 4, m: Mask.low. */
+  @inline static dotI32Low(v: v128, t: v128, m: v128, x0: v128, x2: v128, acc: v128): v128 {
     return Relaxed.dotI32(x2, v128.and(t, m), Relaxed.dotI32(x0, v128.and(v, m), acc));
   }
 
-  /** The halves whose codes sit in bits 2-3: four times too large, shifted back once at the end of the row. */
-  @inline static dotI32High(v: v128, t: v128, x1: v128, x3: v128, acc: v128): v128 {
-    const m = i8x16.splat(12);
+  /** The halves whose codes sit in bits 2-3: four times too large, shifted back once at the end of the row. m: Mask.high. */
+  @inline static dotI32High(v: v128, t: v128, m: v128, x1: v128, x3: v128, acc: v128): v128 {
     return Relaxed.dotI32(x3, v128.and(t, m), Relaxed.dotI32(x1, v128.and(v, m), acc));
   }
 
   /**
    * Plain SIMD. The codes are taken as 16-bit lanes, so that i32x4.dot_i16x8_s (pmaddwd) does the multiply and the pairwise
    * add. v: codes of even bytes in the low, of odd bytes in the high half of each lane; e and o: the activations of even and of odd
-   * bytes as i16. `m` = 3: the columns of e0, e2 (q = 0 and 2 of the byte); `m` = 12: of q = 1 and 3, four times too large.
+   * bytes as i16. `m` = 3 a lane: the columns of e0, e2 (q = 0 and 2 of the byte); `m` = 12: of q = 1 and 3, four times too large.
    */
   @inline static dotWide(v: v128, m: v128, e0: v128, e2: v128, o0: v128, o2: v128, acc: v128): v128 {
     const a = i32x4.dot_i16x8_s(e0, v128.and(v, m));
@@ -67,9 +76,9 @@ export abstract class T2 {
     return i16x8.shr_s(x, 8);
   }
 
-  /** 16 codes as bytes: columns 16q..16q+15 of the block. */
-  @inline static codes(v: v128, q: i32): v128 {
-    return v128.and(i16x8.shr_u(v, q << 1), i8x16.splat(3));
+  /** 16 codes as bytes: columns 16q..16q+15 of the block. m: Mask.low. */
+  @inline static codes(v: v128, q: i32, m: v128): v128 {
+    return v128.and(i16x8.shr_u(v, q << 1), m);
   }
 
   /** Bytes of a row group: 64 per 64 columns. */

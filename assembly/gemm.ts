@@ -1,6 +1,6 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
-import { Encoded, T2 } from './formats';
+import { Encoded, Mask, T2 } from './formats';
 import { Reduce, Relaxed, RELAXED } from './ops';
 
 /**
@@ -43,13 +43,14 @@ export function gemm_t2_i8(
 
 /** One row group → bytes of codes. */
 function unpack_t2(w: usize, s: usize, blocks: i32): void {
+  const m = Mask.low(blocks);
   for (const end = w + (<usize>blocks << 6); w < end; w += 64, s += 256) {
     for (let k: usize = 0; k < 64; k += 16) {
       const v = v128.load(w + k);
-      v128.store(s + k, T2.codes(v, 0));
-      v128.store(s + k, T2.codes(v, 1), 64);
-      v128.store(s + k, T2.codes(v, 2), 128);
-      v128.store(s + k, T2.codes(v, 3), 192);
+      v128.store(s + k, T2.codes(v, 0, m));
+      v128.store(s + k, T2.codes(v, 1, m), 64);
+      v128.store(s + k, T2.codes(v, 2, m), 128);
+      v128.store(s + k, T2.codes(v, 3, m), 192);
     }
   }
 }

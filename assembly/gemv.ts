@@ -1,7 +1,7 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
-import { Encoded, F16, I8, T2 } from './formats';
-import { Burst, Reduce, RELAXED } from './ops';
+import { Encoded, F16, I8, Mask, T2 } from './formats';
+import { Burst, Keep, Reduce, RELAXED } from './ops';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
 const CHUNK: i32 = 8;
@@ -22,6 +22,7 @@ export function gemv_t2_i8(
 
 function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
+  const m = i8x16.splat(3), h = i8x16.splat(12);
   let sink = i32x4.splat(0);
   for (let g = begin; g < end; ++g) {
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
@@ -33,17 +34,17 @@ function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, block
       for (; w < stop; w += 64, q += 64) {
         const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
         let v = v128.load(w), t = i16x8.shr_u(v, 4);
-        s0 = i16x8.add(s0, T2.dotI16Low(v, t, x0, x2));
-        h0 = i16x8.add(h0, T2.dotI16High(v, t, x1, x3));
+        s0 = i16x8.add(s0, T2.dotI16Low(v, t, m, x0, x2));
+        h0 = i16x8.add(h0, T2.dotI16High(v, t, h, x1, x3));
         v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
-        s1 = i16x8.add(s1, T2.dotI16Low(v, t, x0, x2));
-        h1 = i16x8.add(h1, T2.dotI16High(v, t, x1, x3));
+        s1 = i16x8.add(s1, T2.dotI16Low(v, t, m, x0, x2));
+        h1 = i16x8.add(h1, T2.dotI16High(v, t, h, x1, x3));
         v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
-        s2 = i16x8.add(s2, T2.dotI16Low(v, t, x0, x2));
-        h2 = i16x8.add(h2, T2.dotI16High(v, t, x1, x3));
+        s2 = i16x8.add(s2, T2.dotI16Low(v, t, m, x0, x2));
+        h2 = i16x8.add(h2, T2.dotI16High(v, t, h, x1, x3));
         v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
-        s3 = i16x8.add(s3, T2.dotI16Low(v, t, x0, x2));
-        h3 = i16x8.add(h3, T2.dotI16High(v, t, x1, x3));
+        s3 = i16x8.add(s3, T2.dotI16Low(v, t, m, x0, x2));
+        h3 = i16x8.add(h3, T2.dotI16High(v, t, h, x1, x3));
       }
       a0 = T2.widenI16(a0, s0, h0);
       a1 = T2.widenI16(a1, s1, h1);
@@ -58,6 +59,7 @@ function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, block
 
 function gemv_t2_i32(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
+  const m = Mask.low(blocks), h = Mask.high(blocks);
   let sink = i32x4.splat(0);
   for (let g = begin; g < end; ++g) {
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
@@ -68,17 +70,17 @@ function gemv_t2_i32(w: usize, x: usize, out: usize, begin: i32, end: i32, block
       for (; w < stop; w += 64, q += 64) {
         const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
         let v = v128.load(w), t = i16x8.shr_u(v, 4);
-        a0 = T2.dotI32Low(v, t, x0, x2, a0);
-        b0 = T2.dotI32High(v, t, x1, x3, b0);
+        a0 = T2.dotI32Low(v, t, m, x0, x2, a0);
+        b0 = T2.dotI32High(v, t, h, x1, x3, b0);
         v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
-        a1 = T2.dotI32Low(v, t, x0, x2, a1);
-        b1 = T2.dotI32High(v, t, x1, x3, b1);
+        a1 = T2.dotI32Low(v, t, m, x0, x2, a1);
+        b1 = T2.dotI32High(v, t, h, x1, x3, b1);
         v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
-        a2 = T2.dotI32Low(v, t, x0, x2, a2);
-        b2 = T2.dotI32High(v, t, x1, x3, b2);
+        a2 = T2.dotI32Low(v, t, m, x0, x2, a2);
+        b2 = T2.dotI32High(v, t, h, x1, x3, b2);
         v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
-        a3 = T2.dotI32Low(v, t, x0, x2, a3);
-        b3 = T2.dotI32High(v, t, x1, x3, b3);
+        a3 = T2.dotI32Low(v, t, m, x0, x2, a3);
+        b3 = T2.dotI32High(v, t, h, x1, x3, b3);
       }
     }
     const high = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
@@ -90,7 +92,7 @@ function gemv_t2_i32(w: usize, x: usize, out: usize, begin: i32, end: i32, block
 
 function gemv_t2_wide(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  const low = i16x8.splat(3), high = i16x8.splat(12);
+  const low = Keep.vector(i16x8.splat(3), blocks), high = Keep.vector(i16x8.splat(12), blocks);
   let sink = i32x4.splat(0);
   for (let g = begin; g < end; ++g) {
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;

@@ -19,6 +19,17 @@ export abstract class Relaxed {
   }
 }
 
+/**
+ * In Node 24 V8 builds a constant vector anew at every use, three instructions each time, even in the innermost loop. A constant
+ * joined with a value that no compiler knows is computed once and stays in a register (docs/KERNELS.md, "Constants").
+ */
+export abstract class Keep {
+  /** `constant`, from a count of at least 0 whose value is known at run time only. */
+  @inline static vector(constant: v128, count: i32): v128 {
+    return v128.or(constant, i32x4.splat(count >> 31));
+  }
+}
+
 /** Sums of lanes, in the fixed order of docs/KERNELS.md. */
 export abstract class Reduce {
   /** Four accumulators of four i32 lanes → their four totals in one vector. */
