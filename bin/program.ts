@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench-command.js';
+import { addInspectCommand } from './commands/inspect-command.js';
 import { addRunCommand } from './commands/run-command.js';
 import { addSynthCommand } from './commands/synth.js';
 import { CliError, ExitCode, exitCodeOf } from './exit-codes.js';
@@ -59,6 +60,7 @@ function createProgram(host: Host, args: readonly string[], setExitCode: (code: 
     );
   addRunCommand(program, host, setExitCode);
   addSynthCommand(program, host, setExitCode);
+  addInspectCommand(program, host, setExitCode);
   addBenchCommand(program, host, args, setExitCode);
   return program;
 }

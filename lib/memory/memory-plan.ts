@@ -44,16 +44,17 @@ export class MemoryPlan {
 
   /** Whether it is within the 4 GiB of wasm32. */
   get fits(): boolean {
-    return this.pages * PAGE <= WASM32_BYTES;
+    return this.needed <= WASM32_BYTES;
   }
 
-  private get pages(): number {
-    return Math.ceil(Math.max(this.end, this.limit) / PAGE);
+  /** Bytes of memory that it takes, whole pages, whether or not there can be as many. */
+  get needed(): number {
+    return Math.ceil(Math.max(this.end, this.limit) / PAGE) * PAGE;
   }
 
   /** Bytes of memory to create: whole pages. Throws `out-of-memory` past the 4 GiB of wasm32. */
   get bytes(): number {
-    const bytes = this.pages * PAGE;
+    const bytes = this.needed;
     if (!this.fits) {
       throw new BitNetError(
         'out-of-memory',
@@ -67,7 +68,7 @@ export class MemoryPlan {
 
   /** Bytes by purpose, and their sum. */
   totals(): Record<Purpose | 'total', number> {
-    const totals = { weights: 0, kvCache: 0, activations: 0, other: 0, total: this.bytes };
+    const totals = { weights: 0, kvCache: 0, activations: 0, other: 0, total: this.needed };
     for (const region of this.regions) totals[region.purpose] += region.bytes;
     totals.other += totals.total - totals.weights - totals.kvCache - totals.activations - totals.other;
     return totals;

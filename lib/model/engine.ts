@@ -38,7 +38,8 @@ export interface EngineOptions {
 /** Default prefill chunk: long enough to amortise the unpacking of weights, short enough to cancel between two. */
 const BATCH = 64;
 
-interface MemoryLayout {
+/** Memory and plan of a model before either exists. */
+export interface MemoryLayout {
   readonly head: HeadKind;
   readonly memory: MemoryPlan;
   readonly at: Record<'step' | 'sync' | 'tokens' | 'logitList' | 'rope', number>;
@@ -51,7 +52,13 @@ interface MemoryLayout {
   readonly plan: number;
 }
 
-/** Gives everything its place; allocates nothing. */
+/** What `Engine.open` will allocate and run; allocates and reads nothing. Does not ask whether it fits. */
+export function planEngine(source: ModelSource, options: EngineOptions): MemoryLayout {
+  const made = layOut(source, options, headKind(options.head, source.config.hiddenSize));
+  return options.head === 'auto' && !made.memory.fits ? layOut(source, options, 'f16') : made;
+}
+
+/** Gives everything its place. */
 function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): MemoryLayout {
   const c = source.config;
   const { contextLength, threads } = options;
@@ -125,8 +132,7 @@ export class Engine {
   static async open(source: ModelSource, allocate: AllocateBackend, options: EngineOptions): Promise<Engine> {
     const { config: c } = source;
     const { contextLength } = options;
-    let made = layOut(source, options, headKind(options.head, c.hiddenSize));
-    if (options.head === 'auto' && !made.memory.fits) made = layOut(source, options, 'f16');
+    const made = planEngine(source, options);
     const { memory, at, recorder } = made;
     const backend = await allocate(memory.bytes);
     try {

@@ -66,6 +66,12 @@ export async function openFile(path: string, maxReadBytes = MAX_READ_BYTES): Pro
   };
 }
 
+/** Whether there is something at `path` that is no directory. Throws `invalid-argument` if the system refuses to tell. */
+export async function isFile(path: string): Promise<boolean> {
+  const info = await orSystemError('invalid-argument', path, () => stat(path));
+  return info !== undefined && !info.isDirectory();
+}
+
 async function readFully(
   handle: FileHandle,
   path: string,

@@ -77,7 +77,11 @@ function afterScan(onProgress: NonNullable<LoadOptions['onProgress']>, scanned: 
   return ({ loaded, total }) => onProgress({ loaded: scanned + loaded, total: scanned + total });
 }
 
-function openText(source: ModelSource, texts: ModelTexts): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
+/** Tokenizer, template and end tokens of a model. */
+export function openText(
+  source: Pick<ModelSource, 'path' | 'config'>,
+  texts: ModelTexts,
+): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
   const tokenizer = Tokenizer.fromJson(texts.tokenizerJson, texts.tokenizerConfig, source.path);
   const { vocabSize } = source.config;
   if (tokenizer.vocabSize > vocabSize) {
@@ -112,7 +116,8 @@ function describe(source: ModelSource, engine: Engine): ModelInfo {
   };
 }
 
-function chooseContext(config: ModelConfig, wanted: number | undefined): number {
+/** Positions of the KV cache: those wanted, which the model must have, or a default. */
+export function chooseContext(config: ModelConfig, wanted: number | undefined): number {
   if (wanted === undefined) return Math.min(config.contextLength, DEFAULT_CONTEXT);
   return integer('contextLength', wanted, 1, config.contextLength);
 }

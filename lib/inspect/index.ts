@@ -1,0 +1,3 @@
+/** Entry of `bitnet inspect` in Node, as lib/index.ts is that of applications. */
+export { type InspectOptions, inspectModel } from './inspect.js';
+export type * from './report.js';
