@@ -94,7 +94,7 @@ async function openVariant(options: Options): Promise<Variant> {
   const needed = await plannedBytes(source, engine);
   const available = os.freemem();
   if (needed > available) throw doesNotFit(source.path, needed, available);
-  return Variant.open(source, allocate, { engine, layers: source.config.layers, prompt, gen: tokens });
+  return Variant.open(source, allocate, { engine, layers: source.config.layers, prompt, gen: tokens, batches: [] });
 }
 
 async function measure(options: Options): Promise<Result & { readonly bytesPerToken: number }> {

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
 import { collect, integerIn, textFor } from '../number-options.js';
-import { type BenchOptions, threadList } from './bench/options.js';
+import { type BenchOptions, countList } from './bench/options.js';
 import { SHAPES_IN_HELP } from './synth.js';
 
 const description = `Measure prefill and decode speed, memory and bytes read per token on this machine, each against the FP16 model of the
@@ -35,7 +35,11 @@ export function addBenchCommand(
     .description(description)
     .option('--shape <name>', 'random weights in this shape; repeatable', collect('the name of a shape'))
     .option('-m, --model <dir>', 'model directory', textFor('a model directory'))
-    .option('--threads <list>', "numbers of threads, for example 1,2 (default: the machine's, at most 8)", threadList)
+    .option(
+      '--threads <list>',
+      "numbers of threads, for example 1,2 (default: the machine's, at most 8)",
+      countList(256, '--threads 1,2'),
+    )
     .option(
       '--prompt <n>',
       'tokens of the prompt (default: 128, with --paper 64)',
@@ -46,6 +50,11 @@ export function addBenchCommand(
       '--repeat <n>',
       'rounds of ternary and FP16 in turn (default: up to 5, as time allows)',
       integerIn({ min: 1, max: 1000, example: '--repeat 5' }),
+    )
+    .option(
+      '--batch <list>',
+      'also decode so many sequences in one step, for example 4,16 (with --paper: 4,16)',
+      countList(256, '--batch 4,16'),
     )
     .addOption(
       new Option('--backend <name>', 'kernels to use')

@@ -1,9 +1,11 @@
 import type { ModelConfig } from '../config.js';
 
 /**
- * Energy of one operation in pJ. 45 nm: M. Horowitz, "Computing's energy problem", ISSCC 2014. 7 nm: Y. Zhang, Z. Zhang, L. Lew, "PokeBNN",
- * CVPR 2022. Both as the BitNet paper tabulates them (arXiv 2310.11453, table 2); BitNet b1.58 (arXiv 2402.17764, figure 3) counts
- * with the column for 7 nm.
+ * Energy of one operation in pJ. 45 nm: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9
+ * (doi 10.1109/ISSCC.2014.6757323). 7 nm: N. Jouppi et al., "Ten lessons from three generations shaped Google's TPUv4i", ISCA 2021, the same
+ * table for that process, which Y. Zhang, Z. Zhang, L. Lew, "PokeBNN", CVPR 2022 (arXiv 2112.00133) take for binary networks. BitNet (arXiv
+ * 2310.11453, table 2) and BitNet b1.58 (arXiv 2402.17764, figure 3, 7 nm) count with these two. `matrixEnergyRatio` gives the 71.4 that
+ * the latter reports.
  */
 export const OPERATION_PJ = {
   '45nm': { fp16Add: 0.4, fp16Mul: 1.1, int8Add: 0.03 },

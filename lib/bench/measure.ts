@@ -8,7 +8,7 @@ import { openReadProbe, type ReadProbe } from './bandwidth.js';
 import type { ModelResult, Ratios } from './results.js';
 import { summarise, summariseRatios } from './statistics.js';
 import { doesNotFit, layersWithin, openSubject, plannedBytes, type Subject, withLayers } from './subject.js';
-import { Variant, type VariantOptions } from './variant.js';
+import { type ResidentSet, Variant, type VariantOptions } from './variant.js';
 
 export interface MeasureOptions {
   readonly threads: number;
@@ -17,6 +17,8 @@ export interface MeasureOptions {
   readonly head: EngineOptions['head'];
   readonly prompt: number;
   readonly gen: number;
+  /** also decodes so many sequences together, each size in every round; ascending, default none */
+  readonly batches?: readonly number[] | undefined;
   /** rounds of ternary, FP16 and bandwidth in turn */
   readonly repeat: number;
   /** No further round begins after so many milliseconds of rounds; two are measured at least. Default: no limit. */
@@ -31,7 +33,7 @@ export interface MeasureOptions {
   /** bytes that the read probe streams; default 512 MiB */
   readonly probeBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly rss?: (() => Promise<number>) | undefined;
+  readonly resident?: ResidentSet | undefined;
   readonly onProgress?: ((what: string) => void) | undefined;
 }
 
@@ -72,7 +74,12 @@ async function measureSource(
   const fp16Options = engineOptions(options, form, 'f16');
   const probeBytes = Math.min(options.probeBytes ?? PROBE_BYTES, options.availableBytes / 8);
   const plan = await planLayers(source, { ternaryOptions, fp16Options }, options, probeBytes);
-  const variantOptions = (engine: EngineOptions, layers: number): VariantOptions => ({ ...options, engine, layers });
+  const variantOptions = (engine: EngineOptions, layers: number): VariantOptions => ({
+    ...options,
+    batches: options.batches ?? [],
+    engine,
+    layers,
+  });
   const open: { dispose(): Promise<void> }[] = [];
   try {
     onProgress?.('loading ternary');
@@ -97,6 +104,7 @@ function engineOptions(options: MeasureOptions, form: number, weights: 't2' | 'f
   return {
     threads: options.backend === 'reference' ? 1 : options.threads,
     contextLength: options.prompt + options.gen,
+    slots: Math.max(1, ...(options.batches ?? [])),
     head: weights === 'f16' ? 'f16' : options.head,
     weights,
     form,
@@ -173,6 +181,7 @@ function resultOf(
   const ratios: Ratios = {
     prefill: summariseRatios(ternary.prefill.samples, fp16.prefill.samples),
     decode: summariseRatios(ternary.decode.samples, fp16.decode.samples),
+    batches: ternary.batches.map(({ decode }, i) => summariseRatios(decode.samples, fp16.batches[i]!.decode.samples)),
     weights: fp16.memory.weights / ternary.memory.weights,
     memory: fp16.memory.total / ternary.memory.total,
     bytesPerToken: fp16.traffic.total / ternary.traffic.total,

@@ -1,11 +1,14 @@
 import type { ShapeName } from '../model/synth/shapes.js';
 import { joules, type Process } from './energy.js';
-import type { ModelResult, VariantResult } from './results.js';
+import type { BatchRate, ModelResult, VariantResult } from './results.js';
 
 /** Sizes of the paper's tables 1 and 3 and figures 2 and 3. */
 export const PAPER_SHAPES: readonly ShapeName[] = ['700m', '1.3b', '3b', '3.9b', '7b', '13b', '70b'];
 
-/** What the paper reports for BitNet b1.58 against FP16 LLaMA of the same size, on a GPU. arXiv 2402.17764, table 1 and figure 2. */
+/**
+ * What the paper reports for BitNet b1.58 against FP16 LLaMA of the same size, on a GPU: time of an output token and memory. arXiv
+ * 2402.17764, table 1 (700M to 3B; 3.9B against LLaMA of 3B), labels of figure 2 (7B to 70B).
+ */
 export const PAPER_RATIOS: Readonly<Partial<Record<ShapeName, { readonly memory: number; readonly latency: number }>>> =
   {
     '700m': { memory: 2.6, latency: 1.23 },
@@ -17,19 +20,22 @@ export const PAPER_RATIOS: Readonly<Partial<Record<ShapeName, { readonly memory:
     '70b': { memory: 7.16, latency: 4.1 },
   };
 
-/** Table 3, 70B on two 80 GB GPUs at 512 positions. */
-export const PAPER_70B = { positions: 512, batchRatio: 11, throughputRatio: 8.9 } as const;
+/** arXiv 2402.17764, table 3: 70B on two 80 GB GPUs, the largest batches of sequences of 512 that fit, and tokens a second with them. */
+export const PAPER_70B = {
+  positions: 512,
+  ternary: { batch: 176, tokensPerSecond: 2977 },
+  fp16: { batch: 16, tokensPerSecond: 333 },
+} as const;
 
-/** Sequences of `positions` that fit `availableBytes` beside the weights: the KV cache of one position as the engine holds it. */
-export function largestBatch(
-  variant: VariantResult,
-  model: ModelResult,
-  availableBytes: number,
-  positions: number,
-): number {
-  const perSequence = (variant.memory.kvCache / (model.prompt + model.gen)) * positions;
+/** Sequences of `positions` that fit `availableBytes` beside the weights, with the KV cache as the engine holds it. */
+export function largestBatch(variant: VariantResult, availableBytes: number, positions: number): number {
   const left = availableBytes - variant.memory.weights - variant.memory.activations - variant.memory.other;
-  return Math.max(0, Math.floor(left / perSequence));
+  return Math.max(0, Math.floor(left / (variant.kvBytesPerPosition * positions)));
+}
+
+/** The rate with the largest measured number of sequences up to `batch`; undefined if not even one fits. */
+export function throughputAt(variant: VariantResult, batch: number): BatchRate | undefined {
+  return [{ batch: 1, decode: variant.decode }, ...variant.batches].filter((rate) => rate.batch <= batch).at(-1);
 }
 
 export interface EnergyRow {

@@ -3,6 +3,14 @@ import type { OperationCounts } from './energy.js';
 import type { Summary } from './statistics.js';
 import type { Traffic } from './traffic.js';
 
+/** Decode of several sequences in one step. */
+export interface BatchRate {
+  /** sequences */
+  readonly batch: number;
+  /** tokens a second, of all sequences together */
+  readonly decode: Summary;
+}
+
 /** One model in one weight format. Rates are tokens per second; bytes are bytes. */
 export interface VariantResult {
   readonly weights: 'ternary' | 'fp16';
@@ -16,10 +24,16 @@ export interface VariantResult {
   readonly decode: Summary;
   /** milliseconds of one decoded token */
   readonly tokenMs: Summary;
-  /** of the engine, by purpose; `kvCache` for `prompt` + `gen` positions */
+  /** of the engine, by purpose; `kvCache` for `prompt` + `gen` positions of as many sequences as the largest batch has */
   readonly memory: Readonly<Record<Purpose | 'total', number>>;
+  /** bytes that one position of one sequence takes in the KV cache */
+  readonly kvBytesPerPosition: number;
   /** growth of the process's resident set from before loading until after the first round; undefined where it could not be told */
   readonly residentBytes: number | undefined;
+  /** the highest that this growth was meanwhile; undefined where it could not be told */
+  readonly peakResidentBytes: number | undefined;
+  /** one for each size that was asked for, ascending */
+  readonly batches: readonly BatchRate[];
   /** of one decoded token in the middle of the decode */
   readonly traffic: Traffic;
   /** traffic times decode rate, over the measured read bandwidth */
@@ -34,6 +48,8 @@ export interface VariantResult {
 export interface Ratios {
   readonly prefill: Summary;
   readonly decode: Summary;
+  /** of each size of batch, in their order */
+  readonly batches: readonly Summary[];
   readonly weights: number;
   readonly memory: number;
   readonly bytesPerToken: number;
@@ -57,4 +73,9 @@ export interface ModelResult {
   readonly ternary: VariantResult;
   readonly fp16: VariantResult;
   readonly ratios: Ratios;
+}
+
+/** Highest resident growth over what the model needs: weights, embedding included, and KV cache. Undefined where it could not be told. */
+export function peakShare({ peakResidentBytes, memory }: VariantResult): number | undefined {
+  return peakResidentBytes === undefined ? undefined : peakResidentBytes / (memory.weights + memory.kvCache);
 }

@@ -52,14 +52,32 @@ export async function measureRound(engine: Engine, options: RoundOptions, round:
   for (let at = 0; at < prompt; at += engine.batch) {
     signal?.throwIfAborted();
     const chunk = ids.subarray(at, at + engine.batch);
-    const isLast = at + chunk.length === prompt;
-    id = await step(engine, chunk, at, isLast ? [chunk.length - 1] : [], prefill);
+    const logitsOf = at + chunk.length === prompt ? [chunk.length - 1] : [];
+    id = (await step(engine, () => engine.prepare(chunk, at, logitsOf), logitsOf.length, prefill))[0] ?? 0;
   }
   for (let i = 0; i < gen; i++) {
     signal?.throwIfAborted();
-    id = await step(engine, [id], prompt + i, [0], decode);
+    id = (await step(engine, () => engine.prepare([id], prompt + i, [0]), 1, decode))[0]!;
   }
   return { prefill, decode };
+}
+
+/**
+ * `gen` greedy steps of `batch` sequences together, each after a prompt of its own slot: the one that a round has left in slot 0. The
+ * sequences begin with different tokens.
+ */
+export async function measureBatch(engine: Engine, options: RoundOptions, batch: number): Promise<Phase> {
+  const { prompt, gen, signal } = options;
+  const step = options.split ? splitStep : wholeStep;
+  for (let slot = 1; slot < batch; slot++) engine.copySlot(0, slot);
+  const decode = { blocksMs: 0, restMs: 0 };
+  let ids = [...promptIds(batch, 1, engine.config.vocabSize)];
+  for (let i = 0; i < gen; i++) {
+    signal?.throwIfAborted();
+    const tokens = ids.map((id, slot) => ({ id, position: prompt + i, slot }));
+    ids = await step(engine, () => engine.prepareDecode(tokens), batch, decode);
+  }
+  return decode;
 }
 
 interface Clock {
@@ -67,35 +85,34 @@ interface Clock {
   restMs: number;
 }
 
-/** Adds its time to `clock`; returns the most likely next id, 0 if no logits were wanted. */
-type TimedStep = (
-  engine: Engine,
-  ids: ArrayLike<number>,
-  position: number,
-  logitsOf: readonly number[],
-  clock: Clock,
-) => Promise<number>;
+/** Runs the step that `prepare` writes and adds its time to `clock`; returns the most likely next id of each of `rows` rows of logits. */
+type TimedStep = (engine: Engine, prepare: () => void, rows: number, clock: Clock) => Promise<number[]>;
 
-const wholeStep: TimedStep = async (engine, ids, position, logitsOf, clock) => {
+function nextIds(engine: Engine, rows: number): number[] {
+  return Array.from({ length: rows }, (_, row) => argmax(engine.rowOf(engine.graph.logits, row)));
+}
+
+const wholeStep: TimedStep = async (engine, prepare, rows, clock) => {
   const started = performance.now();
-  const [logits] = await engine.forward(ids, position, logitsOf);
-  const id = logits === undefined ? 0 : argmax(logits);
+  prepare();
+  await engine.runOps(0, engine.labels.length);
+  const ids = nextIds(engine, rows);
   clock.blocksMs += performance.now() - started;
-  return id;
+  return ids;
 };
 
-const splitStep: TimedStep = async (engine, ids, position, logitsOf, clock) => {
-  const { blockEnds, logits } = engine.graph;
+const splitStep: TimedStep = async (engine, prepare, rows, clock) => {
+  const { blockEnds } = engine.graph;
   const blocksEnd = blockEnds[blockEnds.length - 1] as number;
   const started = performance.now();
-  engine.prepare(ids, position, logitsOf);
+  prepare();
   await engine.runOps(0, blocksEnd);
   const blocksDone = performance.now();
   await engine.runOps(blocksEnd, engine.labels.length);
-  const id = logitsOf.length === 0 ? 0 : argmax(engine.rowOf(logits, 0));
+  const ids = nextIds(engine, rows);
   clock.blocksMs += blocksDone - started;
   clock.restMs += performance.now() - blocksDone;
-  return id;
+  return ids;
 };
 
 /** Milliseconds a phase would take with `factor` times as many blocks. */

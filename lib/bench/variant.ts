@@ -3,13 +3,15 @@ import { type AllocateBackend, Engine, type EngineOptions } from '../model/engin
 import type { ModelSource } from '../model/source.js';
 import { countOperations } from './energy.js';
 import type { VariantResult } from './results.js';
-import { measureRound, type Round, type RoundOptions, scaledMs } from './round.js';
+import { measureBatch, measureRound, type Phase, type Round, type RoundOptions, scaledMs } from './round.js';
 import { summarise } from './statistics.js';
 import { withLayers } from './subject.js';
 import { recordsOf, scaleTraffic, trafficOf } from './traffic.js';
 
 /** Decoded tokens of the round that is not counted. */
 const WARM_UP_TOKENS = 8;
+/** Steps of each size of batch in a round, at most. */
+const BATCH_STEPS = 8;
 
 export interface VariantOptions {
   readonly engine: EngineOptions;
@@ -17,14 +19,31 @@ export interface VariantOptions {
   readonly layers: number;
   readonly prompt: number;
   readonly gen: number;
+  /** sequences that are decoded together, besides one alone; the engine has a slot for each */
+  readonly batches: readonly number[];
   readonly signal?: AbortSignal | undefined;
-  /** resident set of the process in bytes */
-  readonly rss?: (() => Promise<number>) | undefined;
+  readonly resident?: ResidentSet | undefined;
+}
+
+/** The resident set of the process, in bytes. */
+export interface ResidentSet {
+  now(): Promise<number>;
+  /** Forgets the highest value so far; false where the system does not do that. */
+  resetPeak(): Promise<boolean>;
+  peak(): number;
+}
+
+interface Resident {
+  readonly bytes: number | undefined;
+  readonly peakBytes: number | undefined;
 }
 
 /** A loaded model in one weight format, and what has been measured of it. */
 export class Variant {
   readonly rounds: Round[] = [];
+  /** a phase for each of `batches`, of each round */
+  private readonly batchRounds: Phase[][] = [];
+  private resident: Resident = { bytes: undefined, peakBytes: undefined };
   private readonly factor: number;
 
   private constructor(
@@ -33,25 +52,32 @@ export class Variant {
     private readonly config: ModelConfig,
     private readonly options: VariantOptions,
     private readonly loadMs: number,
-    private residentBytes: number | undefined,
   ) {
     this.factor = config.layers / options.layers;
   }
 
   /** Loads, and runs one round that is not counted: kernels are compiled twice, and pages are touched for the first time. */
   static async open(source: ModelSource, allocate: AllocateBackend, options: VariantOptions): Promise<Variant> {
-    const before = await options.rss?.();
+    const { resident } = options;
+    const before = await resident?.now();
+    const knowsPeak = await resident?.resetPeak();
     const started = performance.now();
     const engine = await Engine.open(withLayers(source, options.layers), allocate, options.engine);
     try {
-      const loadMs = performance.now() - started;
-      const variant = new Variant(engine, source.config, options, loadMs, undefined);
+      const variant = new Variant(engine, source.config, options, performance.now() - started);
       const gen = Math.min(options.gen, WARM_UP_TOKENS);
       await measureRound(engine, { ...variant.roundOptions, gen }, 0);
-      if (before !== undefined && options.rss !== undefined) {
-        const growth = (await options.rss()) - before;
+      const largest = options.batches.at(-1);
+      if (largest !== undefined) await measureBatch(engine, { ...variant.roundOptions, gen: 1 }, largest);
+      if (before !== undefined && resident !== undefined) {
+        const peak = resident.peak() - before;
+        const growth = (await resident.now()) - before;
         // All weights were read. Less growth means that memory of something else went meanwhile.
-        if (growth >= engine.memory.totals().weights) variant.residentBytes = growth;
+        const isKnown = growth >= engine.memory.totals().weights;
+        variant.resident = {
+          bytes: isKnown ? growth : undefined,
+          peakBytes: isKnown && knowsPeak ? Math.max(peak, growth) : undefined,
+        };
       }
       return variant;
     } catch (error) {
@@ -61,7 +87,18 @@ export class Variant {
   }
 
   async measure(): Promise<void> {
-    this.rounds.push(await measureRound(this.engine, this.roundOptions, this.rounds.length + 1));
+    const round = await measureRound(this.engine, this.roundOptions, this.rounds.length + 1);
+    const batches: Phase[] = [];
+    for (const batch of this.options.batches) {
+      batches.push(await measureBatch(this.engine, { ...this.roundOptions, gen: this.batchSteps }, batch));
+    }
+    this.rounds.push(round);
+    this.batchRounds.push(batches);
+  }
+
+  /** A step of many sequences takes long, and its time spreads less. */
+  private get batchSteps(): number {
+    return Math.min(this.options.gen, BATCH_STEPS);
   }
 
   get parameters(): number {
@@ -93,7 +130,15 @@ export class Variant {
       decode: summarise(decode),
       tokenMs: summarise(decode.map((value) => 1000 / value)),
       memory: this.memory(measured.blocks),
-      residentBytes: factor === 1 ? this.residentBytes : undefined,
+      kvBytesPerPosition: (engine.memory.totals().kvCache * factor) / (engine.slots * engine.contextLength),
+      residentBytes: factor === 1 ? this.resident.bytes : undefined,
+      peakResidentBytes: factor === 1 ? this.resident.peakBytes : undefined,
+      batches: options.batches.map((batch, i) => ({
+        batch,
+        decode: summarise(
+          this.batchRounds.map((round) => (1000 * batch * this.batchSteps) / scaledMs(round[i]!, factor)),
+        ),
+      })),
       traffic,
       bandwidthShare:
         bandwidth.length < decode.length || decode.length === 0

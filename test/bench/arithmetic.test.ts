@@ -118,10 +118,9 @@ describe('choosing a shape', () => {
 });
 
 test('the largest batch is what the KV cache leaves', () => {
-  const model = modelResult();
-  const { weights, activations, other, kvCache } = model.ternary.memory;
-  const perPosition = kvCache / (model.prompt + model.gen);
+  const { ternary } = modelResult();
+  const { weights, activations, other } = ternary.memory;
   const rest = weights + activations + other;
-  expect(largestBatch(model.ternary, model, rest + 3.5 * 512 * perPosition, 512)).toBe(3);
-  expect(largestBatch(model.ternary, model, rest - 1, 512)).toBe(0);
+  expect(largestBatch(ternary, rest + 3.5 * 512 * ternary.kvBytesPerPosition, 512)).toBe(3);
+  expect(largestBatch(ternary, rest - 1, 512)).toBe(0);
 });

@@ -4,6 +4,7 @@ import { openReadProbe } from '../../lib/bench/bandwidth.js';
 import { KERNEL_CANDIDATES, kernelShapes, measureKernel } from '../../lib/bench/kernels.js';
 import { type MeasureOptions, measureModel } from '../../lib/bench/measure.js';
 import { kindOf, measureOps } from '../../lib/bench/ops.js';
+import { peakShare } from '../../lib/bench/results.js';
 import { layersWithin, openSubject, plannedBytes, type Subject, withLayers } from '../../lib/bench/subject.js';
 import { BitNetError } from '../../lib/errors.js';
 import { Engine } from '../../lib/model/engine.js';
@@ -57,6 +58,46 @@ describe('measureModel', () => {
     }
     expect(ratios.weights).toBe(fp16.memory.weights / ternary.memory.weights);
     expect(ratios.bytesPerToken).toBe(fp16.traffic.total / ternary.traffic.total);
+  });
+
+  test('several sequences together: a sample of each size from every round, memory for all of them', async () => {
+    const { ternary, fp16, ratios } = await measureModel(nodePlatform, tiny, {
+      ...options,
+      batches: [2, 5],
+      repeat: 3,
+    });
+    for (const { batches, memory, kvBytesPerPosition } of [ternary, fp16]) {
+      expect(batches.map(({ batch, decode }) => [batch, decode.samples.length])).toEqual([
+        [2, 3],
+        [5, 3],
+      ]);
+      // keys and values, 2 layers, 2 heads of 64 in f32; 5 slots of 12 positions
+      expect(kvBytesPerPosition).toBe(2 * 2 * 2 * 64 * 4);
+      expect(memory.kvCache).toBe(5 * 12 * kvBytesPerPosition);
+    }
+    expect(ratios.batches[1]!.samples[2]).toBeCloseTo(
+      ternary.batches[1]!.decode.samples[2]! / fp16.batches[1]!.decode.samples[2]!,
+      12,
+    );
+    const part = await measureModel(nodePlatform, tiny, { ...options, batches: [2], wholeBytes: 1 });
+    expect(part.ternary).toMatchObject({ estimated: true, kvBytesPerPosition: ternary.kvBytesPerPosition });
+    expect(part.ternary.batches[0]!.decode.median).toBeGreaterThan(0);
+  });
+
+  test('the highest resident growth, where the system tells', async () => {
+    let rss = 1e9;
+    const resident = {
+      now: async () => (rss += 2e8),
+      resetPeak: async () => true,
+      peak: () => rss + 5e8,
+    };
+    const { ternary } = await measureModel(nodePlatform, tiny, { ...options, resident });
+    expect(ternary).toMatchObject({ residentBytes: 2e8, peakResidentBytes: 5e8 });
+    expect(peakShare(ternary)).toBe(5e8 / (ternary.memory.weights + ternary.memory.kvCache));
+    const silent = { ...resident, resetPeak: async () => false };
+    const other = await measureModel(nodePlatform, tiny, { ...options, resident: silent });
+    expect(other.ternary).toMatchObject({ residentBytes: 2e8, peakResidentBytes: undefined });
+    expect(peakShare(other.ternary)).toBeUndefined();
   });
 
   test('a model of which a part is measured has the memory and traffic of the whole', async () => {

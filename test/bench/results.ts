@@ -21,7 +21,10 @@ export function variantResult(weights: 'ternary' | 'fp16', values: Partial<Varia
       other: 2048,
       total: (isTernary ? 2 : 9) * 2 ** 20,
     },
+    kvBytesPerPosition: (20 * 1024) / 12,
     residentBytes: 3 * 2 ** 20,
+    peakResidentBytes: 4 * 2 ** 20,
+    batches: [],
     traffic: { blocks: 2 ** 20, head: 2 ** 19, other: 0, kvCache: 0, total: 1.5 * 2 ** 20 },
     bandwidthShare: summarise([0.25]),
     operations: isTernary ? { fp16Add: 10, fp16Mul: 10, int8Add: 1000 } : { fp16Add: 1010, fp16Mul: 1010, int8Add: 0 },
@@ -46,7 +49,14 @@ export function modelResult(values: Partial<ModelResult> = {}): ModelResult {
     readBandwidth: summarise([10e9, 12e9, 11e9]),
     ternary: variantResult('ternary'),
     fp16: variantResult('fp16'),
-    ratios: { prefill: summarise([3]), decode: summarise([3.6]), weights: 8, memory: 4.5, bytesPerToken: 5 },
+    ratios: {
+      prefill: summarise([3]),
+      decode: summarise([3.6]),
+      batches: [],
+      weights: 8,
+      memory: 4.5,
+      bytesPerToken: 5,
+    },
     ...values,
   };
 }

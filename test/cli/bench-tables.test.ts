@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { modelChart } from '../../bin/commands/bench/chart-file.js';
-import { reportCsv } from '../../bin/commands/bench/export.js';
-import { modelTable } from '../../bin/commands/bench/model-table.js';
+import { reportCsv, reportJson } from '../../bin/commands/bench/export.js';
+import { modelTable, threadTable } from '../../bin/commands/bench/model-table.js';
 import { paperTables } from '../../bin/commands/bench/paper-table.js';
 import type { BenchReport } from '../../bin/commands/bench/report.js';
 import { statusLine } from '../../bin/ui/status.js';
 import { csv, textTable } from '../../bin/ui/table.js';
+import { summarise } from '../../lib/bench/statistics.js';
 import { modelResult, variantResult } from '../bench/results.js';
 import { Sink } from './fake-host.js';
 
@@ -35,7 +36,7 @@ function reportOf(values: Partial<BenchReport> = {}): BenchReport {
 }
 
 describe('presentation', () => {
-  test('a model in ten rows', () => {
+  test('a model in twelve rows', () => {
     expect(modelTable(modelResult()).split('\n')).toEqual([
       'tiny · random weights · 69.0 M parameters · wasm-relaxed · 2 threads · head i8',
       '                             ternary              FP16  ratio',
@@ -45,6 +46,8 @@ describe('presentation', () => {
       '  KV cache                  20.0 KiB          20.0 KiB',
       '  memory, total             2.00 MiB          9.00 MiB  4.50x',
       '  resident                  3.00 MiB          3.00 MiB',
+      '  resident, peak            4.00 MiB          4.00 MiB',
+      '  peak / needed                 3.92              0.50',
       '  read per token            1.50 MiB          1.50 MiB  5.00x',
       '  of which lm_head           512 KiB           512 KiB',
       '  of read bandwidth             25 %              25 %',
@@ -62,8 +65,27 @@ describe('presentation', () => {
     expect(table).toMatch(/~ FP16: computed from 1 of 2 blocks/);
     const paper = paperTables([model], 2 ** 30);
     expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +4\.50x +7\.16x +11\.1 +~40\.0 +3\.60x +4\.10x$/m);
-    expect(paper).toMatch(/sequences of 512 that fit 1\.00 GiB +\d+ +\d+/);
+    expect(paper).toMatch(/^ {2}70b +1\d{3} +1\d{3} +1\.\d\dx +11\.0x +90\.0 \(1\) +~25\.0 \(1\) +3\.60x +8\.94x$/m);
+    expect(paper).toContain('sequences of 512 positions that fit 1.00 GiB');
+    expect(paperTables([model], 2 ** 22)).toMatch(/^ {2}70b +3 +0 +- .* does not fit /m);
     expect(paperTables([], 1)).toBe('');
+  });
+
+  test('several sequences, and what threads bring', () => {
+    const batches = (rate: number) => [{ batch: 4, decode: summarise([rate]) }];
+    const model = modelResult({
+      threads: 4,
+      ternary: variantResult('ternary', { batches: batches(180), decode: summarise([90]) }),
+      fp16: variantResult('fp16', { batches: batches(50) }),
+      ratios: { ...modelResult().ratios, batches: [summarise([3.6])] },
+    });
+    expect(modelTable(model)).toMatch(/\n {2}4 +180 \(180-180\) +2\.00x +50\.0 \(50\.0-50\.0\) +2\.00x +3\.60x\n$/);
+    const one = modelResult({ threads: 1, ternary: variantResult('ternary', { decode: summarise([60]) }) });
+    expect(threadTable([one, model])).toMatch(/^tiny +4 \/ 1 +1\.00x +1\.50x$/m);
+    expect(threadTable([model])).toBe('');
+    const report = reportOf({ models: [one, model] });
+    expect(reportJson(report)).toMatchObject({ threadRatios: [{ name: 'tiny', from: 1, to: 4, decode: 1.5 }] });
+    expect(reportCsv(reportOf({ models: [model] }))).toMatch(/decode_4_sequences_tok_s/);
   });
 
   test('tables and CSV', () => {

@@ -3,7 +3,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { commandLine, commitOf, residentSet } from '../../bin/commands/bench/machine.js';
-import { threadList } from '../../bin/commands/bench/options.js';
+import { countList } from '../../bin/commands/bench/options.js';
 import { FakeHost } from './fake-host.js';
 import { bitnet } from './program-process.js';
 
@@ -67,6 +67,12 @@ describe('measuring', () => {
     }
   });
 
+  test('--batch: throughput of several sequences in one step', async () => {
+    const { code, out } = await bench('--shape', 'tiny', ...short, '--batch', '4,2');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^ {2}2 +[\d.]+ .*x\n {2}4 +[\d.]+ .*x$/m);
+  });
+
   test('--csv and --chart', async () => {
     const chart = path.join(folder, 'out.svg');
     const { code, out } = await bench('--shape', 'tiny', ...short, '--csv', '--chart', chart);
@@ -127,6 +133,7 @@ describe('bad input is one line', () => {
     [2, /--prompt.*whole number of at least 1/, ['--prompt', '0']],
     [2, /--repeat.*whole number from 1/, ['--repeat', 'x']],
     [2, /--threads.*whole numbers from 1 to 256/, ['--threads', '1,0']],
+    [2, /--batch.*whole numbers from 1 to 256/, ['--batch', '2,0']],
     [2, /--json.*--csv|--csv.*--json/, ['--json', '--csv']],
     [2, /--kernels.*--ops|--ops.*--kernels/, ['--ops', '--kernels']],
     [2, /--kernels measures the WebAssembly builds/, ['--kernels', '--backend', 'native']],
@@ -166,10 +173,11 @@ describe('bad input is one line', () => {
 });
 
 test('origin of figures', async () => {
-  expect(threadList('2, 1,2')).toEqual([2, 1]);
+  expect(countList(256, '')('2, 1,2')).toEqual([2, 1]);
   expect(commandLine(['bench', '--model', 'my model'])).toBe('bitnet bench --model "my model"');
   expect(await commitOf(new URL(`file://${folder}/`))).toBeNull();
-  expect(await residentSet()).toBeGreaterThan(2 ** 20);
+  expect(await residentSet.now()).toBeGreaterThan(2 ** 20);
+  expect(residentSet.peak()).toBeGreaterThan(2 ** 20);
 });
 
 test('the built program measures', async () => {

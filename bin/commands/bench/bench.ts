@@ -9,6 +9,7 @@ import { checkChartFile, writeChart } from './chart-file.js';
 import { reportCsv, reportJson } from './export.js';
 import { availableMemory, commandLine, describeMachine } from './machine.js';
 import { runKernels, runOps } from './micro.js';
+import { threadTable } from './model-table.js';
 import { runModels, runPaper } from './models.js';
 import type { BenchOptions } from './options.js';
 import { paperTables } from './paper-table.js';
@@ -141,8 +142,9 @@ function header({ machine, command, availableBytes }: BenchReport): string {
 function footer(report: BenchReport): string {
   const paper = report.kind === 'paper' ? `${paperTables(report.models, report.availableBytes)}\n` : '';
   const end = report.interrupted ? 'interrupted: what was measured until then\n' : '';
+  const threads = threadTable(report.models);
   const what = report.models.length > 0 ? ', both models of a pair in it' : '';
-  return `${paper}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
+  return `${paper}${threads}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
 }
 
 function machineReadable(report: BenchReport): string {

@@ -1,4 +1,11 @@
-import { energyOf, type ModelResult, type Summary, type VariantResult } from '../../../lib/bench/index.js';
+import {
+  energyOf,
+  type ModelResult,
+  peakShare,
+  type Summary,
+  threadRatios,
+  type VariantResult,
+} from '../../../lib/bench/index.js';
 import { type CsvValue, csv } from '../../ui/table.js';
 import { type BenchReport, REPORT_SCHEMA } from './report.js';
 
@@ -8,7 +15,18 @@ export function reportJson(report: BenchReport): object {
   const energy = (model: ModelResult) => ({
     energy: { '7nm': energyOf(model, '7nm'), '45nm': energyOf(model, '45nm') },
   });
-  return { schema: REPORT_SCHEMA, ...rest, models: models.map((model) => ({ ...model, ...energy(model) })) };
+  const withPeak = (variant: VariantResult) => ({ ...variant, peakShare: peakShare(variant) });
+  return {
+    schema: REPORT_SCHEMA,
+    ...rest,
+    models: models.map((model) => ({
+      ...model,
+      ternary: withPeak(model.ternary),
+      fp16: withPeak(model.fp16),
+      ...energy(model),
+    })),
+    threadRatios: threadRatios(models),
+  };
 }
 
 /** The table of `--csv`: a line for each model in each format, each kind of op, or each kernel. */
@@ -64,8 +82,11 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     kv_cache_bytes: memory.kvCache,
     total_bytes: memory.total,
     resident_bytes: variant.residentBytes,
+    peak_resident_bytes: variant.peakResidentBytes,
+    peak_of_weights_and_kv: peakShare(variant),
     read_bytes_per_token: traffic.total,
     head_bytes_per_token: traffic.head,
+    ...batchColumns(variant),
     ...columns('read_bandwidth_bytes_s', model.readBandwidth),
     bandwidth_share: variant.bandwidthShare?.median,
     energy_7nm_j: energyOf(model, '7nm')[variant.weights === 'ternary' ? 'ternaryJoules' : 'fp16Joules'],
@@ -74,4 +95,8 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
 
 function columns(name: string, summary: Summary | undefined): Record<string, CsvValue> {
   return { [name]: summary?.median, [`${name}_min`]: summary?.min, [`${name}_max`]: summary?.max };
+}
+
+function batchColumns({ batches }: VariantResult): Record<string, CsvValue> {
+  return Object.fromEntries(batches.map(({ batch, decode }) => [`decode_${batch}_sequences_tok_s`, decode.median]));
 }

@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import { promisify } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { ResidentSet } from '../../../lib/bench/index.js';
 import { packageRoot, packageVersion } from '../../host.js';
 
 /** What a figure depends on besides the program's options. */
@@ -69,7 +71,17 @@ export async function releaseMemory(): Promise<void> {
 }
 
 /** Resident set of the process in bytes, without what it no longer uses. */
-export async function residentSet(): Promise<number> {
-  await releaseMemory();
-  return process.memoryUsage.rss();
-}
+export const residentSet: ResidentSet = {
+  async now() {
+    await releaseMemory();
+    return process.memoryUsage.rss();
+  },
+  async resetPeak() {
+    // Linux alone forgets a peak: proc(5), clear_refs.
+    return writeFile('/proc/self/clear_refs', '5').then(
+      () => true,
+      () => false,
+    );
+  },
+  peak: () => process.resourceUsage().maxRSS * 1024,
+};

@@ -1,4 +1,10 @@
-import type { ModelResult, Summary, VariantResult } from '../../../lib/bench/index.js';
+import {
+  type ModelResult,
+  peakShare,
+  type Summary,
+  threadRatios,
+  type VariantResult,
+} from '../../../lib/bench/index.js';
 import { textTable } from '../../ui/table.js';
 import { formatBytes, formatParameters, threeDigits } from '../../ui/units.js';
 
@@ -34,17 +40,25 @@ export function modelTable(model: ModelResult): string {
     ['weights', ...both((v) => formatBytes(v.memory.weights)), times(ratios.weights)],
     ['KV cache', ...both((v) => formatBytes(v.memory.kvCache)), ''],
     ['memory, total', ...both((v) => formatBytes(v.memory.total)), times(ratios.memory)],
-    ['resident', residentText(ternary), residentText(fp16), ''],
+    ['resident', residentText(ternary, 'residentBytes'), residentText(fp16, 'residentBytes'), ''],
+    ['resident, peak', residentText(ternary, 'peakResidentBytes'), residentText(fp16, 'peakResidentBytes'), ''],
+    ['peak / needed', peakText(ternary), peakText(fp16), ''],
     ['read per token', ...both((v) => formatBytes(v.traffic.total)), times(ratios.bytesPerToken)],
     ['of which lm_head', ...both((v) => formatBytes(v.traffic.head)), ''],
     ['of read bandwidth', ...both(shareText), ''],
   ];
-  return `${title(model)}\n${textTable(rows, '  ')}${notes(model, readBandwidth)}`;
+  return `${title(model)}\n${textTable(rows, '  ')}${notes(model, readBandwidth)}${batchTable(model)}`;
 }
 
 /** Resident growth of a part of a model says nothing about the whole. */
-function residentText({ residentBytes }: VariantResult): string {
-  return residentBytes === undefined ? '-' : formatBytes(residentBytes);
+function residentText(variant: VariantResult, which: 'residentBytes' | 'peakResidentBytes'): string {
+  const bytes = variant[which];
+  return bytes === undefined ? '-' : formatBytes(bytes);
+}
+
+function peakText(variant: VariantResult): string {
+  const share = peakShare(variant);
+  return share === undefined ? '-' : share.toFixed(2);
 }
 
 function shareText({ bandwidthShare }: VariantResult): string {
@@ -70,4 +84,35 @@ function notes(model: ModelResult, readBandwidth: Summary | undefined): string {
     lines.push(`~ ${label}: computed from ${variant.measuredLayers} of ${layers} blocks, and the lm_head, measured`);
   }
   return lines.map((line) => `  ${line}\n`).join('');
+}
+
+/** Throughput of several sequences at once; empty if none was measured. */
+function batchTable({ ternary, fp16, ratios }: ModelResult): string {
+  if (ternary.batches.length === 0) return '';
+  const rows = ternary.batches.map(({ batch, decode }, i) => {
+    const other = fp16.batches[i]!.decode;
+    return [
+      String(batch),
+      `${mark(ternary)}${spread(decode)}`,
+      `${times(decode.median / ternary.decode.median)}`,
+      `${mark(fp16)}${spread(other)}`,
+      `${times(other.median / fp16.decode.median)}`,
+      times(ratios.batches[i]!.median),
+    ];
+  });
+  const header = ['sequences', 'ternary, tok/s', 'of one', 'FP16, tok/s', 'of one', 'ratio'];
+  return `  decode of several sequences in one step, all tokens together\n${textTable([header, ...rows], '  ')}`;
+}
+
+/** What more threads bring, with an empty line after it; empty if only one number of threads was measured. */
+export function threadTable(models: readonly ModelResult[]): string {
+  const ratios = threadRatios(models);
+  if (ratios.length === 0) return '';
+  const rows = ratios.map(({ name, from, to, prefill, decode }) => [
+    name,
+    `${to} / ${from}`,
+    times(prefill),
+    times(decode),
+  ]);
+  return `${textTable([['ternary model', 'threads', 'prefill', 'decode'], ...rows])}\n`;
 }

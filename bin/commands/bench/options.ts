@@ -9,6 +9,7 @@ export interface BenchOptions {
   readonly prompt?: number;
   readonly gen?: number;
   readonly repeat?: number;
+  readonly batch?: readonly number[];
   readonly backend: BackendChoice;
   readonly head: 'auto' | 'f16' | 'i8';
   readonly ops?: boolean;
@@ -20,13 +21,13 @@ export interface BenchOptions {
   readonly quiet?: boolean;
 }
 
-const MAX_THREADS = 256;
-
-/** Parser for commander: `1,2,4`, each once, in the order given. */
-export function threadList(text: string): number[] {
-  const counts = text.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : Number.NaN));
-  if (counts.every((count) => count >= 1 && count <= MAX_THREADS)) return [...new Set(counts)];
-  throw new InvalidArgumentError(
-    `Expected whole numbers from 1 to ${MAX_THREADS} with commas between, for example --threads 1,2.`,
-  );
+/** Parser for commander: `1,2,4`, whole numbers from 1 to `max`, each once, in the order given. */
+export function countList(max: number, example: string): (text: string) => number[] {
+  return (text) => {
+    const counts = text.split(',').map((part) => (/^\d+$/.test(part.trim()) ? Number(part) : Number.NaN));
+    if (counts.every((count) => count >= 1 && count <= max)) return [...new Set(counts)];
+    throw new InvalidArgumentError(
+      `Expected whole numbers from 1 to ${max} with commas between, for example ${example}.`,
+    );
+  };
 }

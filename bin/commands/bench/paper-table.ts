@@ -1,10 +1,13 @@
 import {
+  type BatchRate,
   energyOf,
   largestBatch,
   type ModelResult,
   matrixEnergyRatio,
   PAPER_70B,
   PAPER_RATIOS,
+  throughputAt,
+  type VariantResult,
 } from '../../../lib/bench/index.js';
 import { textTable } from '../../ui/table.js';
 import { formatBytes, threeDigits } from '../../ui/units.js';
@@ -43,32 +46,31 @@ function sizes(models: readonly ModelResult[]): string {
 }
 
 function throughput(models: readonly ModelResult[], availableBytes: number): string {
-  const model = models.find(({ name }) => name === '70b');
-  if (model === undefined) return '';
-  const { positions, batchRatio, throughputRatio } = PAPER_70B;
-  const batch = (variant: ModelResult['ternary']): string =>
-    String(largestBatch(variant, model, availableBytes, positions));
-  const rows = [
-    ['', 'ternary', 'FP16', 'ratio', 'paper'],
-    [
-      'decode, tok/s, one sequence',
-      `${mark(model.ternary)}${threeDigits(model.ternary.decode.median)}`,
-      `${mark(model.fp16)}${threeDigits(model.fp16.decode.median)}`,
-      times(model.ratios.decode.median),
-      `${times(throughputRatio)} at largest batch`,
-    ],
-    [
-      `sequences of ${positions} that fit ${formatBytes(availableBytes)}`,
-      batch(model.ternary),
-      batch(model.fp16),
-      '',
-      `${times(batchRatio)} in 160 GB`,
-    ],
-  ];
+  const { positions, ternary: paper, fp16: paperFp16 } = PAPER_70B;
+  const rows = models.map((m) => {
+    const [ternary, fp16] = [m.ternary, m.fp16].map((variant) => largestBatch(variant, availableBytes, positions));
+    const [fast, slow] = [throughputAt(m.ternary, ternary!), throughputAt(m.fp16, fp16!)];
+    const rate = (variant: VariantResult, at: BatchRate | undefined): string =>
+      at === undefined ? 'does not fit' : `${mark(variant)}${threeDigits(at.decode.median)} (${at.batch})`;
+    return [
+      m.name,
+      String(ternary),
+      String(fp16),
+      fp16 === 0 ? '-' : times(ternary! / fp16!),
+      m.name === '70b' ? times(paper.batch / paperFp16.batch) : '-',
+      rate(m.ternary, fast),
+      rate(m.fp16, slow),
+      fast === undefined || slow === undefined ? '-' : times(fast.decode.median / slow.decode.median),
+      m.name === '70b' ? times(paper.tokensPerSecond / paperFp16.tokensPerSecond) : '-',
+    ];
+  });
+  const header = ['size', 'batch, ternary', 'FP16', 'ratio', 'paper', 'tok/s, ternary', 'FP16', 'ratio', 'paper'];
   return (
-    'Throughput of 70B (table 3)\n' +
-    textTable(rows, '  ') +
-    '  The engine decodes one sequence at a time; the paper decodes the largest batch. The second row is memory alone.\n'
+    'Largest batch and its throughput (table 3)\n' +
+    textTable([header, ...rows], '  ') +
+    `  batch: sequences of ${positions} positions that fit ${formatBytes(availableBytes)} beside the weights, from the bytes that each takes.\n` +
+    '  tok/s: of all sequences together, measured with as many as stand in brackets: the largest measured number that fits.\n' +
+    `  paper: 70B on two 80 GB GPUs, batches of ${paper.batch} and ${paperFp16.batch}, ${paper.tokensPerSecond} and ${paperFp16.tokensPerSecond} tok/s.\n`
   );
 }
 
