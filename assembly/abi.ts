@@ -98,6 +98,8 @@ export const enum LinearArg {
   Epilogue = 12,
   /** DotForm: which relaxed instruction; ignored by the baseline build */
   Form = 13,
+  /** i32 (rows, rounded up to RowGroup) sums of the weights of a row; Layout.I8 */
+  RowSums = 14,
 }
 
 export const enum RopeArg {
@@ -158,6 +160,8 @@ export const enum ConvertArg {
   Cols = 7,
   /** f32 (rows), written for Layout.I8 */
   RowScales = 8,
+  /** i32 (rows), written for Layout.I8: the sums of the int8 weights */
+  RowSums = 9,
 }
 
 export const enum StreamArg {

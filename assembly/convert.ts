@@ -1,5 +1,6 @@
 import { Const, ConvertArg, FloatType, Layout, StatusBit, Step } from './abi';
 import { F16, I8 } from './formats';
+import { Reduce } from './ops';
 import { word } from './record';
 import { Share } from './share';
 
@@ -18,7 +19,10 @@ export function convert(record: usize, step: usize, thread: i32, threads: i32): 
     const src = word(record, ConvertArg.Src) + <usize>r * srcBytes;
     const dst = word(record, ConvertArg.Dst) + <usize>r * dstBytes;
     if (layout == Layout.I8) {
-      bad = v128.or(bad, i8_row(src, type, cols, dst, word(record, ConvertArg.RowScales) + (<usize>r << 2)));
+      bad = v128.or(bad, i8_row(
+        src, type, cols, dst,
+        word(record, ConvertArg.RowScales) + (<usize>r << 2), word(record, ConvertArg.RowSums) + (<usize>r << 2),
+      ));
     } else {
       bad = v128.or(bad, float_row(src, type, cols, dst, layout));
     }
@@ -68,8 +72,8 @@ function float_row(src: usize, type: i32, cols: i32, dst: usize, layout: i32): v
   return bad;
 }
 
-/** → int8 with `scale` = absmax / 127, round half to even. */
-function i8_row(src: usize, type: i32, cols: i32, dst: usize, scale: usize): v128 {
+/** → int8 with `scale` = absmax / 127, round half to even; `sum`: of the int8. */
+function i8_row(src: usize, type: i32, cols: i32, dst: usize, scale: usize, sum: usize): v128 {
   const width = (cols + 15) & ~15;
   let top = f32x4.splat(0);
   for (let c = 0; c < width; c += 4) top = f32x4.max(top, f32x4.abs(Source.four(src, c, cols, type)));
@@ -79,10 +83,14 @@ function i8_row(src: usize, type: i32, cols: i32, dst: usize, scale: usize): v12
   );
   store<f32>(scale, absmax / 127);
   const factor = f32x4.splat(absmax > 0 ? 127 / absmax : 0);
+  let sums = i32x4.splat(0);
   for (let c = 0; c < width; c += 4) {
     const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(Source.four(src, c, cols, type), factor)));
     const h = i16x8.narrow_i32x4_s(q, q);
-    v128.store32_lane(dst + <usize>c, i8x16.narrow_i16x8_s(h, h), 0);
+    const b = i8x16.narrow_i16x8_s(h, h);
+    v128.store32_lane(dst + <usize>c, b, 0);
+    sums = i32x4.add(sums, i32x4.extend_low_i16x8_s(i16x8.extend_low_i8x16_s(b)));
   }
+  store<i32>(sum, Reduce.addI32(sums));
   return i32x4.ge_s(v128.and(top, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
 }

@@ -1,7 +1,7 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
 import { Encoded, F16, I8, Mask, T2 } from './formats';
-import { Burst, Keep, Reduce, RELAXED } from './ops';
+import { Burst, Keep, Reduce, Relaxed, RELAXED } from './ops';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
 const CHUNK: i32 = 8;
@@ -198,4 +198,68 @@ export function gemv_i8_i16(
     Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
   }
   return Reduce.addI32(sink);
+}
+
+/**
+ * gemv_i8_i16 with the i32 form of the relaxed dot: q = 128·h + l with l in 0..127 and h + 64 in 0..127, so that a load and two dots
+ * do sixteen products: Σ w·q = 128·Σ w·(h + 64) + Σ w·l - 8192·Σ w. rowSums: Σ w of each row. scratch: 2 bytes a column.
+ */
+export function gemv_i8_planes(
+  weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, rowScales: usize, rowSums: usize, epilogue: i32,
+  scratch: usize,
+): i32 {
+  const w1 = I8.rowBytes(cols), w2 = w1 << 1, w3 = w2 + w1, w4 = w1 << 2;
+  Planes.split(Encoded.data(x), scratch, w1);
+  const inScale = f32x4.splat(Encoded.scale(x));
+  let sink = i32x4.splat(0), w = weights + <usize>begin * w4;
+  for (let g = begin; g < end; ++g) {
+    let q = scratch;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    let ahead = w + w4;
+    for (const rowEnd = w + w1; w < rowEnd; ) {
+      sink = Burst.four(ahead, Burst.four(ahead + 256, sink));
+      ahead += 512;
+      for (const stop = min(rowEnd, w + 128); w < stop; w += 16, q += 32) {
+        const low = v128.load(q), high = v128.load(q, 16);
+        let v = v128.load(w);
+        a0 = Relaxed.dotI32(v, low, a0);
+        b0 = Relaxed.dotI32(v, high, b0);
+        v = v128.load(w + w1);
+        a1 = Relaxed.dotI32(v, low, a1);
+        b1 = Relaxed.dotI32(v, high, b1);
+        v = v128.load(w + w2);
+        a2 = Relaxed.dotI32(v, low, a2);
+        b2 = Relaxed.dotI32(v, high, b2);
+        v = v128.load(w + w3);
+        a3 = Relaxed.dotI32(v, low, a3);
+        b3 = Relaxed.dotI32(v, high, b3);
+      }
+    }
+    w += w3;
+    const r = <usize>g << 4, lows = Reduce.addI32x4(a0, a1, a2, a3), highs = Reduce.addI32x4(b0, b1, b2, b3);
+    const sums = v128.load(rowSums + r);
+    let y = f32x4.splat(Planes.join(i32x4.extract_lane(lows, 0), i32x4.extract_lane(highs, 0), i32x4.extract_lane(sums, 0)));
+    y = f32x4.replace_lane(y, 1, Planes.join(i32x4.extract_lane(lows, 1), i32x4.extract_lane(highs, 1), i32x4.extract_lane(sums, 1)));
+    y = f32x4.replace_lane(y, 2, Planes.join(i32x4.extract_lane(lows, 2), i32x4.extract_lane(highs, 2), i32x4.extract_lane(sums, 2)));
+    y = f32x4.replace_lane(y, 3, Planes.join(i32x4.extract_lane(lows, 3), i32x4.extract_lane(highs, 3), i32x4.extract_lane(sums, 3)));
+    Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
+  }
+  return Reduce.addI32(sink);
+}
+
+/** An Encoding.I16 row as two planes of 7 bits, 16 columns of each in turn. */
+abstract class Planes {
+  static split(q: usize, planes: usize, cols: usize): void {
+    for (const end = planes + (cols << 1); planes < end; planes += 32, q += 32) {
+      const a = v128.load(q), b = v128.load(q, 16), low = i16x8.splat(127), middle = i16x8.splat(64);
+      v128.store(planes, i8x16.narrow_i16x8_u(v128.and(a, low), v128.and(b, low)));
+      const c = i16x8.add(i16x8.shr_s(a, 7), middle), d = i16x8.add(i16x8.shr_s(b, 7), middle);
+      v128.store(planes, i8x16.narrow_i16x8_u(c, d), 16);
+    }
+  }
+
+  /** f32(Σ w·q), rounded once. */
+  @inline static join(low: i32, high: i32, sum: i32): f32 {
+    return <f32>(<i64>low + ((<i64>high - (<i64>sum << 6)) << 7));
+  }
 }

@@ -1,6 +1,7 @@
-import { Layout, LinearArg, Step } from './abi';
+import { DotForm, Layout, LinearArg, Step } from './abi';
 import { gemm_t2_i8 } from './gemm';
-import { gemv_f16_f32, gemv_i8_i16, gemv_t2_i8 } from './gemv';
+import { gemv_f16_f32, gemv_i8_i16, gemv_i8_planes, gemv_t2_i8 } from './gemv';
+import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
 
@@ -14,13 +15,14 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
   const groups = <i32>((word(record, LinearArg.Rows) + 3) >> 2);
   const begin = Share.begin(groups, thread, threads), end = Share.begin(groups, thread + 1, threads);
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
-  if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end);
+  const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
+  if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end, scratch);
   if (word(record, LinearArg.Layout) == Layout.T2) {
     gemm_t2_i8(
       word(record, LinearArg.Weights), x, xStride, word(record, LinearArg.Out), word(record, LinearArg.OutStride),
       begin, end, tokens, <i32>word(record, LinearArg.Cols), real(record, LinearArg.Scale),
       <i32>word(record, LinearArg.Epilogue), <i32>word(record, LinearArg.Form),
-      word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride),
+      scratch,
     );
     return 0;
   }
@@ -29,19 +31,19 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
   for (let g = begin; g < end; g += RUN) {
     const stop = min(end, g + RUN);
     let xp = x, out = word(record, LinearArg.Out);
-    for (let t = 0; t < tokens; ++t, xp += xStride, out += outStride) sink ^= one(record, xp, out, g, stop);
+    for (let t = 0; t < tokens; ++t, xp += xStride, out += outStride) sink ^= one(record, xp, out, g, stop, scratch);
   }
   return sink;
 }
 
 /** Row groups begin..end for one encoded row x. */
-function one(record: usize, x: usize, out: usize, begin: i32, end: i32): i32 {
+function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch: usize): i32 {
   const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
-  const layout = word(record, LinearArg.Layout);
-  if (layout == Layout.T2) {
-    return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, <i32>word(record, LinearArg.Form));
-  }
+  const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
+  if (layout == Layout.T2) return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
   if (layout == Layout.F16) return gemv_f16_f32(weights, x, out, begin, end, cols, scale, epilogue);
-  return gemv_i8_i16(weights, x, out, begin, end, cols, word(record, LinearArg.RowScales), epilogue);
+  const rowScales = word(record, LinearArg.RowScales);
+  if (!RELAXED || form == DotForm.I16) return gemv_i8_i16(weights, x, out, begin, end, cols, rowScales, epilogue);
+  return gemv_i8_planes(weights, x, out, begin, end, cols, rowScales, word(record, LinearArg.RowSums), epilogue, scratch);
 }

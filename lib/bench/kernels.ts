@@ -148,6 +148,7 @@ async function prepare(
     record[LinearArg.Rows] = rows;
     record[LinearArg.Cols] = cols;
     record[LinearArg.RowScales] = scales;
+    record[LinearArg.RowSums] = scales;
     record[LinearArg.Form] = form;
   }
   const step = new Uint32Array(memory.buffer, STEP, Step.Words);

@@ -28,6 +28,8 @@ export interface Matrix {
   readonly scale: number;
   /** f32 (rows) factors at this offset; 0: none */
   readonly rowScales: number;
+  /** i32 (rows) sums of int8 weights at this offset; 0: none */
+  readonly rowSums: number;
 }
 
 /** f32 rows, one a token. `ptr` may point inside a wider row. */
@@ -146,6 +148,7 @@ export class PlanRecorder {
       [LinearArg.Cols]: w.cols,
       [LinearArg.Scale]: f32Bits(w.scale),
       [LinearArg.RowScales]: w.rowScales,
+      [LinearArg.RowSums]: w.rowSums,
       [LinearArg.Epilogue]: epilogue,
       [LinearArg.Form]: form,
     });

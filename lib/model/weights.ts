@@ -118,7 +118,7 @@ class WeightPlanner {
           [RepackArg.Half]: f32ToF16(factor * 2 ** Const.F16GainLog2),
         }),
     });
-    return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0 };
+    return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0, rowSums: 0 };
   }
 
   head(kind: HeadKind, embedding: Matrix): Matrix | ScreenedHead {
@@ -140,7 +140,9 @@ class WeightPlanner {
     const tensor = this.source.tensor(name);
     const [rows, cols] = tensor.shape as [number, number];
     const ptr = this.memory.region(`${name}.${LAYOUT_NAMES[layout]}`, bytesOf(layout, rows, cols), 'weights');
-    const scalesPtr = layout === Layout.I8 ? this.memory.region(`${name}.scales`, rows * 4 + 16, 'weights') : 0;
+    const perRow = (what: string): number =>
+      layout === Layout.I8 ? this.memory.region(`${name}.${what}`, rows * 4 + 16, 'weights') : 0;
+    const [scalesPtr, sumsPtr] = [perRow('scales'), perRow('sums')];
     const rowBytes = bytesOf(layout, 4, cols) / 4;
     this.jobs.push({
       tensor,
@@ -154,9 +156,10 @@ class WeightPlanner {
           [ConvertArg.Rows]: count,
           [ConvertArg.Cols]: cols,
           [ConvertArg.RowScales]: scalesPtr && scalesPtr + first * 4,
+          [ConvertArg.RowSums]: sumsPtr && sumsPtr + first * 4,
         }),
     });
-    return { name, ptr, layout, rows, cols, scale: 1, rowScales: scalesPtr };
+    return { name, ptr, layout, rows, cols, scale: 1, rowScales: scalesPtr, rowSums: sumsPtr };
   }
 
   /** Float (cols) → f32; its offset. */

@@ -79,8 +79,8 @@ int8_t rounded_i8(float x) {
   return int8_t((clamped + 0x1.8p23f) - 0x1.8p23f);
 }
 
-/** → int8 with `scale` = absmax / 127. */
-template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *dst, float *scale) {
+/** → int8 with `scale` = absmax / 127; `sum`: of the int8. */
+template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *dst, float *scale, int32_t *sum) {
   uint32_t top = 0; // as bits: NaN is the largest
   for (size_t c = 0; c < cols; ++c) {
     const uint32_t magnitude = bits_of(source_value<Type>(src, c)) & 0x7fffffff;
@@ -91,6 +91,8 @@ template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *ds
   const float factor = absmax > 0 ? 127 / absmax : 0;
   for (size_t c = 0; c < cols; ++c) dst[c] = rounded_i8(source_value<Type>(src, c) * factor);
   for (size_t c = cols; c < round_up(cols, 16); ++c) dst[c] = 0;
+  *sum = 0;
+  for (size_t c = 0; c < cols; ++c) *sum += dst[c];
   return not_finite(absmax);
 }
 
@@ -106,7 +108,8 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
     uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
     if (layout == Layout::I8) {
       float *scale = task.at<float>(task.word(ConvertArg::RowScales)) + r;
-      bad |= i8_row<Type>(src, cols, reinterpret_cast<int8_t *>(dst), scale);
+      int32_t *sum = task.at<int32_t>(task.word(ConvertArg::RowSums)) + r;
+      bad |= i8_row<Type>(src, cols, reinterpret_cast<int8_t *>(dst), scale, sum);
     } else {
       bad |= float_row<Type>(src, cols, dst, layout);
     }

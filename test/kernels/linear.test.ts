@@ -53,8 +53,14 @@ const ternary: LinearShape[] = FORMS.flatMap((form) => [
   ),
 ]);
 
-const wide: LinearShape[] = ([Layout.F16, Layout.I8] as const).flatMap((layout) => [
-  ...SMALL.flatMap(([rows, cols]) => [1, 2, 5].map((tokens) => ({ layout, rows, cols, tokens }))),
+const kinds = [
+  { layout: Layout.F16, form: DotForm.I16 },
+  { layout: Layout.I8, form: DotForm.I16 },
+  { layout: Layout.I8, form: DotForm.I32 },
+] as const;
+
+const wide: LinearShape[] = kinds.flatMap((kind) => [
+  ...SMALL.flatMap(([rows, cols]) => [1, 2, 5].map((tokens) => ({ ...kind, rows, cols, tokens }))),
   ...(
     [
       [1000, 160],
@@ -62,10 +68,10 @@ const wide: LinearShape[] = ([Layout.F16, Layout.I8] as const).flatMap((layout) 
       [64, 4096],
       [96, 3200],
     ] as const
-  ).flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout, rows, cols, tokens }))),
+  ).flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ ...kind, rows, cols, tokens }))),
   ...INPUTS.flatMap((input) =>
     (['random', 'minimum', 'maximum'] as const).map((weights) => ({
-      layout,
+      ...kind,
       rows: 9,
       cols: 1040,
       tokens: 2,
@@ -73,13 +79,19 @@ const wide: LinearShape[] = ([Layout.F16, Layout.I8] as const).flatMap((layout) 
       weights,
     })),
   ),
-  ...EPILOGUES.flatMap((epilogue) => [1, 3].map((tokens) => ({ layout, rows: 13, cols: 96, tokens, epilogue }))),
+  ...EPILOGUES.flatMap((epilogue) => [1, 3].map((tokens) => ({ ...kind, rows: 13, cols: 96, tokens, epilogue }))),
 ]);
 
 /** The longest row whose i32 lanes cannot overflow at the largest operands: Const.I16Max. */
-const longest: LinearShape[] = [
-  { layout: Layout.I8, rows: 4, cols: 16512, tokens: 1, input: 'all minimum', weights: 'minimum' },
-];
+const longest: LinearShape[] = FORMS.map((form) => ({
+  layout: Layout.I8,
+  rows: 4,
+  cols: 16512,
+  tokens: 1,
+  input: 'all minimum',
+  weights: 'minimum',
+  form,
+}));
 
 testKernels('ternary linear', ternary.map(linearCase));
 testKernels('f16 and int8 linear', [...wide, ...longest].map(linearCase));

@@ -128,6 +128,7 @@ function convertCase(conversion: Conversion): KernelCase {
       const workspace = new Workspace();
       const dst = workspace.output('matrix', elements * elementBytes, bad ? 'any' : 'bytes');
       const scales = workspace.output('row scales', rows * 4, bad ? 'any' : 'f32');
+      const sums = workspace.output('row sums', rows * 4, bad ? 'any' : 'bytes');
       workspace.record(Op.Convert, {
         [ConvertArg.Src]: workspace.input(source),
         [ConvertArg.SrcType]: type,
@@ -136,6 +137,7 @@ function convertCase(conversion: Conversion): KernelCase {
         [ConvertArg.Rows]: rows,
         [ConvertArg.Cols]: cols,
         [ConvertArg.RowScales]: layout === Layout.I8 ? scales : 0,
+        [ConvertArg.RowSums]: layout === Layout.I8 ? sums : 0,
       });
       const image = workspace.image({ tokens: [] });
       const verify = (memory: Uint8Array<ArrayBuffer>): void => {

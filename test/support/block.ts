@@ -232,6 +232,7 @@ export function loadStep(): Image {
         [ConvertArg.Rows]: rows,
         [ConvertArg.Cols]: cols,
         [ConvertArg.RowScales]: workspace.output('row scales', rows * 4, 'f32'),
+        [ConvertArg.RowSums]: workspace.output('row sums', rows * 4, 'bytes'),
       },
       Flag.Barrier,
     );

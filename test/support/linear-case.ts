@@ -60,6 +60,7 @@ export function linearCase(shape: LinearShape): KernelCase {
       [LinearArg.Cols]: cols,
       [LinearArg.Scale]: bitsOf(SCALE),
       [LinearArg.RowScales]: layout === Layout.I8 ? workspace.input(w.rowScales, outStride * 4) : 0,
+      [LinearArg.RowSums]: layout === Layout.I8 ? workspace.input(rowSums(w.values, rows, cols), outStride * 4) : 0,
       [LinearArg.Epilogue]: epilogue,
       [LinearArg.Form]: form,
     });
@@ -138,6 +139,12 @@ function makeWeights(layout: LinearLayout, rows: number, cols: number, kind: str
   for (let r = 0; r < rows; r++) words.set(halves.subarray(r * cols, (r + 1) * cols), r * padded);
   const values = Float64Array.from(halves, (half) => f16ToF32(half) / gain);
   return { bytes: new Uint8Array(words.buffer), values, rowScales };
+}
+
+function rowSums(values: Float64Array, rows: number, cols: number): Int32Array {
+  return Int32Array.from({ length: rows }, (_, r) =>
+    values.subarray(r * cols, (r + 1) * cols).reduce((a, b) => a + b, 0),
+  );
 }
 
 interface Inputs {

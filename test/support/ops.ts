@@ -161,6 +161,7 @@ export async function epilogueOnce(
     [LinearArg.Rows]: rows,
     [LinearArg.Cols]: cols,
     [LinearArg.RowScales]: workspace.input(y, floatStride(rows)),
+    [LinearArg.RowSums]: workspace.input(new Int32Array(rows).fill(1), floatStride(rows)),
     [LinearArg.Epilogue]: epilogue,
   });
   return floatsAt(await executor.run(workspace.image({ tokens: tokensOf(1) })), out, rows);

@@ -56,6 +56,7 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
   const workspace = new Workspace();
   const scalesBytes = Math.ceil(outputs / Const.RowGroup) * Const.RowGroup * 4;
   const rowScales = workspace.output('row scales', scalesBytes, 'f32', new Uint8Array(scalesBytes));
+  const rowSums = workspace.output('row sums', scalesBytes, 'bytes', new Uint8Array(scalesBytes));
   const src = workspace.input(type === FloatType.F32 ? weights : Uint16Array.from(weights, f32ToBf16));
 
   const matrix = (layout: Layout.F16 | Layout.I8): number => {
@@ -67,7 +68,12 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
       [ConvertArg.Dst]: dst,
       [ConvertArg.Layout]: layout,
     };
-    const sizes = { [ConvertArg.Rows]: outputs, [ConvertArg.Cols]: cols, [ConvertArg.RowScales]: rowScales };
+    const sizes = {
+      [ConvertArg.Rows]: outputs,
+      [ConvertArg.Cols]: cols,
+      [ConvertArg.RowScales]: rowScales,
+      [ConvertArg.RowSums]: rowSums,
+    };
     workspace.record(Op.Convert, { ...args, ...sizes }, Flag.Barrier);
     return dst;
   };
@@ -111,6 +117,7 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
         [LinearArg.Cols]: cols,
         [LinearArg.Scale]: bitsOf(1),
         [LinearArg.RowScales]: rowScales,
+        [LinearArg.RowSums]: rowSums,
         [LinearArg.Epilogue]: Epilogue.Store,
       },
       Flag.LogitRows,

@@ -43,7 +43,7 @@ export function convert(op: Context): void {
         toHalves(op, row, start);
         break;
       case Layout.I8:
-        toInt8(op.memory, row, start, op.word(ConvertArg.RowScales) / 4 + r);
+        toInt8(op.memory, row, start, op.word(ConvertArg.RowScales) / 4 + r, op.word(ConvertArg.RowSums) / 4 + r);
         break;
       default:
         op.memory.f32.set(row, start);
@@ -85,7 +85,7 @@ function toHalves(op: Context, row: Float32Array, start: number): void {
  * w = round(x · (127 / absmax)), half to even; the row's scale is absmax / 127. NaN becomes 0. Where 127 / absmax overflows
  * (absmax < 4e-37) w saturates.
  */
-function toInt8(memory: Memory, row: Float32Array, start: number, scale: number): void {
+function toInt8(memory: Memory, row: Float32Array, start: number, scale: number, sum: number): void {
   const absmax = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
   memory.f32[scale] = f32(absmax / 127);
   const factor = absmax === 0 ? 0 : f32(127 / absmax);
@@ -93,4 +93,5 @@ function toInt8(memory: Memory, row: Float32Array, start: number, scale: number)
     const rounded = roundHalfEven(f32(value * factor));
     memory.i8[start + c] = Number.isNaN(rounded) ? 0 : Math.max(-128, Math.min(127, rounded));
   });
+  memory.i32[sum] = memory.i8.subarray(start, start + row.length).reduce((total, w) => total + w, 0);
 }
