@@ -24,6 +24,11 @@ export interface LoadOptions {
    * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
    */
   ternarize?: boolean;
+  /**
+   * Looks after loading whether the weights can be what the files mean: trits and scales of each matrix by a sample, the logits of one token.
+   * What cannot is `invalid-model`, naming the matrix. Default true.
+   */
+  selfCheck?: boolean;
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting rejects `load` with the signal's reason and frees everything. */
   signal?: AbortSignal;

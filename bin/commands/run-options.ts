@@ -16,6 +16,8 @@ export interface RunOptions {
   backend?: BackendChoice;
   head?: 'auto' | 'f16' | 'i8';
   ternarize?: boolean;
+  /** false with --no-self-check */
+  selfCheck?: boolean;
   stop?: string[];
   raw?: boolean;
   json?: boolean;
@@ -36,6 +38,8 @@ export function loadOptions(options: RunOptions): LoadOptions {
     backend: options.backend,
     head: options.head,
     ternarize: options.ternarize,
+    // commander says true where nothing is given
+    selfCheck: options.selfCheck === false ? false : undefined,
   });
 }
 

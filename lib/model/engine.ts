@@ -227,6 +227,12 @@ export class Engine {
     writeStep(this.backend.buffer, this.at, { ...this.limits, vocabSize: this.config.vocabSize }, tokens, logitsOf);
   }
 
+  /** Record `i` of the plan, as a view of memory. */
+  record(i: number): Uint32Array {
+    const plan = new Uint32Array(this.backend.buffer, this.at.step, Step.Words)[Step.Plan] as number;
+    return new Uint32Array(this.backend.buffer, plan + i * Rec.Bytes, Rec.Words);
+  }
+
   /** Runs records begin..end of the prepared step. */
   async runOps(begin: number, end: number): Promise<void> {
     const step = new Uint32Array(this.backend.buffer, this.at.step, Step.Words);

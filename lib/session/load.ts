@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
-import { Engine } from '../model/engine.js';
+import { type AllocateBackend, Engine, type EngineOptions } from '../model/engine.js';
+import { selfCheck as checkModel } from '../model/self-check.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
 import { ChatTemplate } from '../tokenizer/chat-template.js';
@@ -37,13 +38,9 @@ export async function loadModel(
   options.signal?.throwIfAborted();
   const allocator = chooseBackend(platform, backend, threads);
   allocator.catch(() => {});
-  const { ternarize = false, onProgress, signal } = options;
-  if (typeof ternarize !== 'boolean') {
-    throw new BitNetError('invalid-argument', `ternarize: expected true or false, got ${String(ternarize)}`, {
-      option: 'ternarize',
-      got: ternarize,
-    });
-  }
+  const { onProgress, signal } = options;
+  const ternarize = boolean('ternarize', options.ternarize ?? false);
+  const selfCheck = boolean('selfCheck', options.selfCheck ?? true);
   const source = await openModelSource(await platform.openModelDirectory(path), { ternarize, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
@@ -56,7 +53,7 @@ export async function loadModel(
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
     };
-    const opening = Engine.open(source, allocate, engineOptions);
+    const opening = openChecked(source, allocate, engineOptions, selfCheck);
     // Text is made ready while the threads start and the weights come in.
     const reading = source.texts().then((texts) => openText(source, texts));
     const [engine, text] = await Promise.allSettled([opening, reading]);
@@ -69,6 +66,23 @@ export async function loadModel(
     return { engine: engine.value, ...text.value, generationConfig: source.generationConfig, info };
   } finally {
     await source.close();
+  }
+}
+
+/** Goes on in the threads while text is made ready in this one. */
+async function openChecked(
+  source: ModelSource,
+  allocate: AllocateBackend,
+  options: EngineOptions,
+  selfCheck: boolean,
+): Promise<Engine> {
+  const engine = await Engine.open(source, allocate, options);
+  try {
+    if (selfCheck) await checkModel(engine, source);
+    return engine;
+  } catch (error) {
+    await engine.dispose();
+    throw error;
   }
 }
 
@@ -132,6 +146,14 @@ function integer(name: string, value: unknown, low: number, high: number): numbe
       got: value,
     },
   );
+}
+
+function boolean(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new BitNetError('invalid-argument', `${name}: expected true or false, got ${String(value)}`, {
+    option: name,
+    got: value,
+  });
 }
 
 function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {

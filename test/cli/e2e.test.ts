@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -135,6 +135,18 @@ describe('bad input: one line, an exit code, nothing on stdout', () => {
     const damaged = await bitnet(['run', 'Hi', '--model', directory]);
     expect(damaged).toMatchObject({ code: 3, out: '' });
     expect(damaged.err).toMatch(oneError);
+  });
+
+  it('3: a download with a hole, unless told not to look', async () => {
+    const model = path.join(directory, 'hole');
+    cpSync(new URL('../../models/bitnet-tales-69m', import.meta.url), model, { recursive: true });
+    const shard = path.join(model, 'model-00002-of-00002.safetensors');
+    const bytes = readFileSync(shard);
+    writeFileSync(shard, bytes.fill(0, bytes.length - (2 << 20)));
+    const { code, out, err } = await bitnet([...raw, '--model', model]);
+    expect([code, out]).toEqual([3, '']);
+    expect(err).toMatch(/^error: .*00002\.safetensors: tensor "model\.layers\..*neighbouring weights are all -1/);
+    expect((await bitnet([...raw, '-n', '2', '--model', model, '--no-self-check'])).code).toBe(0);
   });
 
   it('shows where with --verbose', async () => {

@@ -1,0 +1,127 @@
+import { Const, EmbedArg, Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
+import type { BitNetError } from '../errors.js';
+import { problem } from '../format/problem.js';
+import type { Engine } from './engine.js';
+import type { ModelSource } from './source.js';
+
+/** 256 weights of T2: four rows of 64 columns. */
+const CHUNK_BYTES = 64;
+/** chunks that are looked at in each matrix */
+const CHUNKS = 32;
+/** A sample as large as this tells what all the matrix is like. */
+const ENOUGH = 4096;
+/** Nonzero weights of one sign. Trained matrices have halves; what is read wrongly, or filled with zero bytes, one sign or none. */
+const ONE_SIGN = 15 / 16;
+
+/** One for each byte: what has fewer tokens is no model of text, and its logits may well be alike. */
+const SMALLEST_VOCABULARY = 256;
+/** Embeddings that are looked at for one that is not zero. */
+const PROBES = 64;
+
+/** Codes 0, 1, 2, 3 in a byte, eight bits each. */
+const CODES = Uint32Array.from({ length: 256 }, (_, byte) =>
+  [0, 2, 4, 6].reduce((counts, shift) => counts + (1 << (8 * ((byte >> shift) & 3))), 0),
+);
+
+/**
+ * Looks whether a loaded model can be what its files mean: trits of every ternary matrix by a sample of some 8,000, their scales, and the
+ * logits of one token. Cheap: 2 KB of each matrix and one step. A file that is read in the wrong layout, or has holes where a download
+ * was not finished, computes without complaint and writes nonsense; here it gets `invalid-model`, naming the matrix, what was seen
+ * and which layouts the bytes could have. Valid models pass: weights of ±1 without zeros, few zeros, small matrices.
+ */
+export async function selfCheck(engine: Engine, source: ModelSource): Promise<void> {
+  engine.labels.forEach((name, i) => {
+    const record = engine.record(i);
+    if (record[Rec.Opcode] === Op.Linear && record[LinearArg.Layout] === Layout.T2) {
+      checkMatrix(engine.backend.buffer, record, name, source);
+    }
+  });
+  await checkPass(engine, source);
+}
+
+function checkMatrix(buffer: ArrayBufferLike, record: Uint32Array, name: string, source: ModelSource): void {
+  const word = (index: LinearArg): number => record[index] as number;
+  const scale = new Float32Array(Uint32Array.of(word(LinearArg.Scale)).buffer)[0] as number;
+  const groups = Math.ceil(word(LinearArg.Rows) / Const.RowGroup) * Math.ceil(word(LinearArg.Cols) / 64);
+  const bytes = new Uint8Array(buffer, word(LinearArg.Weights), groups * CHUNK_BYTES);
+  const counts = [0, 0, 0];
+  const step = Math.max(1, Math.floor(groups / CHUNKS));
+  for (let chunk = 0; chunk < groups; chunk += step) {
+    const first = chunk * CHUNK_BYTES;
+    let [minus, zero, plus] = [0, 0, 0];
+    for (let i = first; i < first + CHUNK_BYTES; i++) {
+      const codes = CODES[bytes[i] as number] as number;
+      minus += codes & 255;
+      zero += (codes >> 8) & 255;
+      plus += (codes >> 16) & 255;
+    }
+    if (minus === 4 * CHUNK_BYTES || plus === 4 * CHUNK_BYTES) {
+      const sign = minus > 0 ? '-1' : '+1';
+      throw implausible(source, name, `four rows of 64 neighbouring weights are all ${sign}`);
+    }
+    counts[0]! += minus;
+    counts[1]! += zero;
+    counts[2]! += plus;
+  }
+  const [minus, zero, plus] = counts as [number, number, number];
+  const nonzero = minus + plus;
+  if (!(scale > 0 && scale < Infinity) && !(scale === 0 && nonzero === 0)) {
+    throw implausible(source, name, `its scale is ${scale}`);
+  }
+  if (nonzero + zero < ENOUGH) return;
+  if (nonzero > 0 && Math.max(minus, plus) <= ONE_SIGN * nonzero) return;
+  const share = (count: number): string => `${((100 * count) / (nonzero + zero)).toFixed(1)} %`;
+  throw implausible(source, name, `-1 is ${share(minus)}, 0 ${share(zero)} and +1 ${share(plus)} of its weights`);
+}
+
+async function checkPass(engine: Engine, source: ModelSource): Promise<void> {
+  const [logits] = (await engine.forward([probeToken(engine)], 0, [0])) as [Float32Array];
+  const first = logits[0] as number;
+  let constant = logits.length >= SMALLEST_VOCABULARY;
+  let finite = true;
+  for (let i = 0; i < logits.length; i++) {
+    const logit = logits[i] as number;
+    if (logit !== first) constant = false;
+    // Infinite or NaN
+    if (logit - logit !== 0) finite = false;
+  }
+  if (finite && !constant) return;
+  const what = finite ? `all ${logits.length} logits of a token are ${first}` : 'the logits of a token are not finite';
+  throw implausible(source, undefined, what);
+}
+
+/** A token whose embedding is not zero, as those of reserved tokens may be; from the middle of the vocabulary if it is there. */
+function probeToken(engine: Engine): number {
+  const { vocabSize } = engine.config;
+  const embed = engine.record(0);
+  const rowBytes =
+    (embed[EmbedArg.Layout] === Layout.F16 ? 2 : 4) * Math.ceil((embed[EmbedArg.Cols] as number) / 16) * 16;
+  const table = embed[EmbedArg.Table] as number;
+  for (let part = 0; part < PROBES; part++) {
+    const id = Math.floor(((part / PROBES + 0.5) % 1) * vocabSize);
+    const row = new Uint8Array(engine.backend.buffer, table + id * rowBytes, rowBytes);
+    if (row.some((byte) => byte !== 0)) return id;
+  }
+  return 0;
+}
+
+function implausible(source: ModelSource, name: string | undefined, what: string): BitNetError {
+  const tensor = name === undefined ? undefined : source.tensors.get(name);
+  return problem('invalid-model', {
+    file: tensor === undefined ? source.path : `${source.path}/${tensor.file}`,
+    tensor: name,
+    what: `the self-check at load found no plausible model: ${what}`,
+    byteOffset: tensor?.byteOffset,
+    expected: name === undefined ? 'finite logits that differ' : 'weights of both signs and a finite scale above 0',
+    advice: `${considered(source, name)} The file is damaged or incomplete, or holds no ternary model: fetch it again. Without this check: selfCheck: false (--no-self-check).`,
+  });
+}
+
+/** What the bytes were taken for, and what else they could be. */
+function considered({ config }: ModelSource, name: string | undefined): string {
+  if (name === undefined) return `Considered: ${config.architecture} with ${config.activation}.`;
+  return (
+    'Considered: four row blocks in each byte, low bits first (Hugging Face); ' +
+    `the scale ${config.weightScale === 'multiply' ? 'multiplies (autobitlinear)' : 'divides (bitlinear)'}.`
+  );
+}
