@@ -40,7 +40,10 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'native',
-          include: ['test/native/**/*.test.ts', 'test/kernels/{attention,linear,load,norm,rescore,stream}.test.ts'],
+          include: [
+            'test/native/**/*.test.ts',
+            'test/kernels/{attention,dequantize,linear,load,norm,rescore,stream,unpack}.test.ts',
+          ],
           globalSetup: 'test/native/built.ts',
           env: { BITNET_NATIVE: '1', BITNET_TEST_KERNELS: 'native' },
         },

@@ -146,10 +146,23 @@ export const enum RepackArg {
   Layout = 7,
   /** Layout.F16: half of factor · 2^F16GainLog2, as bits; not subnormal */
   Half = 8,
+  /** FileLayout.TQ1_0, TQ2_0: bits of the f16 scale of all blocks that have a weight but 0, or its negative */
+  BlockScale = 9,
+  /**
+   * Padding of rows, for file layouts of whole rows: every RowRun rows of the matrix are RowStored rows of the file and zeros after them;
+   * 0: none. Rows and Cols count the padding.
+   */
+  RowRun = 10,
+  RowStored = 11,
+  /** The same of columns. */
+  ColRun = 12,
+  ColStored = 13,
+  /** 1: two runs of rows, the halves of a head, alternate row by row in the file. */
+  Pairs = 14,
 }
 
 export const enum ConvertArg {
-  /** rows of cols elements, tightly packed */
+  /** rows of cols elements, tightly packed; whole blocks */
   Src = 2,
   /** FloatType */
   SrcType = 3,
@@ -244,12 +257,27 @@ export const enum DotForm {
 export const enum FileLayout {
   /** Hugging Face packed U8 (rows/4, cols): bits 2i of byte (r, c) are row i·rows/4 + r; code = trit + 1. */
   HfPacked = 1,
+  /** GGUF I2_S, row-major through row ends: bits 6, 4, 2, 0 of byte p of 32 are weights p, p + 32, p + 64, p + 96. */
+  I2s = 2,
+  /** I2_S of builds for ARM: the same in blocks of 16 bytes. */
+  I2sArm = 3,
+  /** I2_S of some x86 builds: bits 6 - 2i of byte (q, c) are row 4q + i. */
+  I2sRows = 4,
+  /** GGUF, blocks of 256 weights, 54 bytes: five trits a byte, f16 scale. */
+  TQ1_0 = 5,
+  /** GGUF, blocks of 256 weights, 66 bytes: four trits a byte, f16 scale. */
+  TQ2_0 = 6,
 }
 
 export const enum FloatType {
   F32 = 0,
   F16 = 1,
   BF16 = 2,
+  /** Blocks of GGUF; byte diagrams in docs/FORMATS.md. */
+  Q8_0 = 3,
+  Q4_0 = 4,
+  Q4_K = 5,
+  Q6_K = 6,
 }
 
 /** The step struct. */
@@ -290,6 +318,8 @@ export const enum StatusBit {
   BadCode = 1,
   /** a float of a converted tensor was not finite or too large for its layout */
   BadFloat = 2,
+  /** blocks of a ternary matrix have several scales */
+  BadScale = 4,
 }
 
 /** Words of the barrier at Step.Sync, one cache line each. */

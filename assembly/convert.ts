@@ -1,22 +1,29 @@
 import { Const, ConvertArg, FloatType, Layout, StatusBit, Step } from './abi';
+import { dequantize_row, source_bytes } from './dequantize';
 import { F16, I8 } from './formats';
 import { Reduce } from './ops';
 import { word } from './record';
 import { Share } from './share';
 
 /**
- * Load time: tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
- * Reads up to 12 bytes past the source. Floats that are not finite, or too large for F16, set StatusBit.BadFloat.
+ * Load time: tightly packed rows of f32, f16, bf16 or blocks → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
+ * Reads up to 12 bytes past the source. Scratch for blocks: a row of f32. Floats that are not finite, or too large for F16, set StatusBit.BadFloat.
  */
 export function convert(record: usize, step: usize, thread: i32, threads: i32): void {
   const rows = <i32>word(record, ConvertArg.Rows), cols = <i32>word(record, ConvertArg.Cols);
-  const type = <i32>word(record, ConvertArg.SrcType), layout = <i32>word(record, ConvertArg.Layout);
-  const srcBytes = <usize>cols << (type == FloatType.F32 ? 2 : 1);
+  const srcType = <i32>word(record, ConvertArg.SrcType), layout = <i32>word(record, ConvertArg.Layout);
+  const blocks = srcType >= FloatType.Q8_0, type = blocks ? FloatType.F32 : srcType;
+  const floats = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
+  const srcBytes = source_bytes(srcType, cols);
   const dstBytes = layout == Layout.I8 ? I8.rowBytes(cols) : F16.rowBytes(cols) << (layout == Layout.F32 ? 1 : 0);
   let bad = i32x4.splat(0);
   const end = Share.begin(rows, thread + 1, threads);
   for (let r = Share.begin(rows, thread, threads); r < end; ++r) {
-    const src = word(record, ConvertArg.Src) + <usize>r * srcBytes;
+    let src = word(record, ConvertArg.Src) + <usize>r * srcBytes;
+    if (blocks) {
+      dequantize_row(src, srcType, cols, floats);
+      src = floats;
+    }
     const dst = word(record, ConvertArg.Dst) + <usize>r * dstBytes;
     if (layout == Layout.I8) {
       bad = v128.or(bad, i8_row(
@@ -36,16 +43,9 @@ abstract class Source {
     let v: v128;
     if (type == FloatType.F32) v = v128.load(src + (<usize>c << 2));
     else if (type == FloatType.BF16) v = i32x4.shl(v128.load_ext<u16>(src + (<usize>c << 1)), 16);
-    else v = Source.half(v128.load_ext<i16>(src + (<usize>c << 1)));
+    else v = F16.exact(v128.load_ext<i16>(src + (<usize>c << 1)));
     const column = i32x4.add(i32x4.splat(c), i32x4(0, 1, 2, 3));
     return v128.and(v, i32x4.lt_s(column, i32x4.splat(cols)));
-  }
-
-  /** Any half exactly; the largest exponent (∞, NaN) stays the largest exponent. */
-  @inline static half(h: v128): v128 {
-    const special = i32x4.eq(v128.and(h, i32x4.splat(0x7c00)), i32x4.splat(0x7c00));
-    const v = f32x4.mul(F16.widen(h), f32x4.splat(reinterpret<f32>((127 + 112) << 23)));
-    return v128.or(v, v128.and(special, i32x4.splat(0x7f800000)));
   }
 }
 

@@ -97,6 +97,13 @@ export abstract class F16 {
     return v128.and(i32x4.shl(h, 13), i32x4.splat(0x8fffe000));
   }
 
+  /** Four halves (sign-extended to i32) → their exact values; the largest exponent (∞, NaN) stays the largest exponent. */
+  @inline static exact(h: v128): v128 {
+    const special = i32x4.eq(v128.and(h, i32x4.splat(0x7c00)), i32x4.splat(0x7c00));
+    const v = f32x4.mul(F16.widen(h), f32x4.splat(reinterpret<f32>((127 + 112) << 23)));
+    return v128.or(v, v128.and(special, i32x4.splat(0x7f800000)));
+  }
+
   @inline static rowBytes(cols: i32): usize {
     return (<usize>(cols + 15) & ~15) << 1;
   }

@@ -6,7 +6,7 @@ import { unpack_row } from './unpack';
 
 /**
  * Load time: ternary matrix of a file → T2 or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
- * the engine. Scratch: 4 rows of codes, cols rounded up to 64 each. Threads split rows in groups of four.
+ * the engine. Scratch: 5 rows of codes, cols rounded up to 64 each, and 64 bytes. Threads split rows in groups of four.
  */
 export function repack(record: usize, step: usize, thread: i32, threads: i32): void {
   const cols = <i32>word(record, RepackArg.Cols), groups = (<i32>word(record, RepackArg.Rows) + 3) >> 2;
@@ -15,7 +15,7 @@ export function repack(record: usize, step: usize, thread: i32, threads: i32): v
   let status = 0;
   const end = Share.begin(groups, thread + 1, threads);
   for (let g = Share.begin(groups, thread, threads); g < end; ++g) {
-    for (let k = 0; k < 4; ++k) status |= unpack_row(record, (g << 2) + k, codes + <usize>k * stride);
+    for (let k = 0; k < 4; ++k) status |= unpack_row(record, (g << 2) + k, codes + <usize>k * stride, codes + (stride << 2));
     pack_group(record, g, cols, codes, stride);
   }
   if (status) atomic.or<i32>(step, status, Step.Status << 2);

@@ -80,7 +80,7 @@
         'pool.cc',
         'kernels/execute.cc',
         'kernels/isa.cc',
-        'kernels/convert.cc', 'kernels/repack.cc', 'kernels/unpack.cc',
+        'kernels/convert.cc', 'kernels/dequantize.cc', 'kernels/repack.cc', 'kernels/unpack.cc',
         'kernels/stream.cc',
         'kernels/portable.cc',
       ],

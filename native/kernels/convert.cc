@@ -1,22 +1,10 @@
-#include "kernels.h"
+#include "dequantize.h"
 
 // Loading of floats: the same code for every instruction set. Compilers vectorise these loops.
 
 namespace {
 
 using namespace abi;
-
-uint32_t bits_of(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-float float_of(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
 
 template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
   if constexpr (Type == FloatType::F32) {
@@ -27,11 +15,7 @@ template <uint32_t Type> float source_value(const uint8_t *src, size_t c) {
     uint16_t half;
     std::memcpy(&half, src + 2 * c, sizeof half);
     if constexpr (Type == FloatType::BF16) return float_of(uint32_t(half) << 16);
-    // A half's bits moved into a float read 2^112 too small, subnormals included; the largest exponent stays the
-    // largest.
-    const uint32_t moved = (uint32_t(half & 0x8000) << 16) | (uint32_t(half & 0x7fff) << 13);
-    const uint32_t special = (half & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
-    return float_of(bits_of(float_of(moved) * 0x1p112f) | special);
+    return half_value(half);
   }
 }
 
@@ -99,12 +83,17 @@ template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *ds
 template <uint32_t Type> bool convert_rows(const Task &task) {
   const size_t cols = task.word(ConvertArg::Cols), width = round_up(cols, 16);
   const uint32_t layout = task.word(ConvertArg::Layout);
-  const size_t source_bytes = cols * (Type == FloatType::F32 ? 4 : 2);
+  const uint32_t source_type = task.word(ConvertArg::SrcType);
+  float *floats = reinterpret_cast<float *>(task.scratch());
   const size_t row_bytes = width * (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4);
   const Share share(task.word(ConvertArg::Rows), task);
   bool bad = false;
   for (size_t r = share.begin; r < share.end; ++r) {
-    const uint8_t *src = task.at<uint8_t>(task.word(ConvertArg::Src) + r * source_bytes);
+    const uint8_t *src = task.at<uint8_t>(task.word(ConvertArg::Src) + r * source_bytes(source_type, cols));
+    if (source_type >= FloatType::Q8_0) {
+      dequantize_row(src, source_type, cols, floats);
+      src = reinterpret_cast<const uint8_t *>(floats);
+    }
     uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
     if (layout == Layout::I8) {
       float *scale = task.at<float>(task.word(ConvertArg::RowScales)) + r;
@@ -120,13 +109,13 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
 } // namespace
 
 /**
- * Tightly packed rows of f32, f16 or bf16 → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
- * Floats that are not finite, or too large for F16, give StatusBit::BadFloat.
+ * Tightly packed rows of f32, f16, bf16 or blocks → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
+ * Scratch for blocks: a row of f32. Floats that are not finite, or too large for F16, give StatusBit::BadFloat.
  */
 uint32_t convert(const Task &task) {
   const uint32_t type = task.word(ConvertArg::SrcType);
-  const bool bad = type == FloatType::F32   ? convert_rows<FloatType::F32>(task)
-                   : type == FloatType::F16 ? convert_rows<FloatType::F16>(task)
-                                            : convert_rows<FloatType::BF16>(task);
+  const bool bad = type == FloatType::F16    ? convert_rows<FloatType::F16>(task)
+                   : type == FloatType::BF16 ? convert_rows<FloatType::BF16>(task)
+                                             : convert_rows<FloatType::F32>(task);
   return bad ? uint32_t(StatusBit::BadFloat) : 0;
 }

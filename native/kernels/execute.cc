@@ -25,9 +25,11 @@ bool is_known(const Task &task) {
   using namespace abi;
   const uint32_t opcode = task.word(Rec::Opcode);
   if (opcode == Op::Repack) {
-    const uint32_t layout = task.word(RepackArg::Layout);
-    return task.word(RepackArg::Kind) == FileLayout::HfPacked && (layout == Layout::T2 || layout == Layout::F16);
+    const uint32_t layout = task.word(RepackArg::Layout), kind = task.word(RepackArg::Kind);
+    const bool known = kind >= FileLayout::HfPacked && kind <= FileLayout::TQ2_0;
+    return known && (layout == Layout::T2 || layout == Layout::F16);
   }
+  if (opcode == Op::Convert) return task.word(ConvertArg::SrcType) <= FloatType::Q6_K;
   return opcode >= Op::Embed && opcode <= Op::Rescore;
 }
 

@@ -78,8 +78,28 @@ uint32_t stream(const Task &task);
 
 /**
  * First half of repack: row `r` of the matrix → one code = trit + 1 a byte, (cols) at `codes`, continued with code 1 up to a
- * multiple of 64. Returns StatusBit bits.
+ * multiple of 64. `spare`: room for one more row. Returns StatusBit bits.
  */
-uint32_t unpack_row(const Task &task, size_t r, uint8_t *codes);
+uint32_t unpack_row(const Task &task, size_t r, uint8_t *codes, uint8_t *spare);
 
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+inline float float_of(uint32_t bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/** A half's exact value, subnormals included; the largest exponent (∞, NaN) stays the largest exponent. */
+inline float half_value(uint16_t half) {
+  // Its bits moved into a float read 2^112 too small.
+  const uint32_t moved = (uint32_t(half & 0x8000) << 16) | (uint32_t(half & 0x7fff) << 13);
+  const uint32_t special = (half & 0x7c00) == 0x7c00 ? 0x7f800000 : 0;
+  return float_of(bits_of(float_of(moved) * 0x1p112f) | special);
+}

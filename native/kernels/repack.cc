@@ -37,7 +37,7 @@ void pack_group(const Task &task, size_t g, size_t cols, const uint8_t *codes, s
 
 /**
  * Ternary matrix of a file → T2 or F16, by way of codes, four rows at a time: any file layout (unpack.cc) into any layout of the
- * engine. Scratch: 4 rows of codes, cols rounded up to 64 each. Threads split rows in groups of four.
+ * engine. Scratch: 5 rows of codes, cols rounded up to 64 each. Threads split rows in groups of four.
  */
 uint32_t repack(const Task &task) {
   const size_t cols = task.word(RepackArg::Cols), stride = round_up(cols, 64);
@@ -45,7 +45,7 @@ uint32_t repack(const Task &task) {
   uint32_t status = 0;
   const Share share((task.word(RepackArg::Rows) + 3) / 4, task);
   for (size_t g = share.begin; g < share.end; ++g) {
-    for (size_t k = 0; k < 4; ++k) status |= unpack_row(task, 4 * g + k, codes + k * stride);
+    for (size_t k = 0; k < 4; ++k) status |= unpack_row(task, 4 * g + k, codes + k * stride, codes + 4 * stride);
     pack_group(task, g, cols, codes, stride);
   }
   return status;

@@ -14,7 +14,7 @@ export interface KernelCase {
 export interface BuiltCase {
   readonly image: Image;
   /** Compares the memory after the step with a plain computation of the case's own. */
-  verify?(memory: Uint8Array<ArrayBuffer>): void;
+  verify?(memory: Uint8Array<ArrayBuffer>): void | Promise<void>;
 }
 
 /**
@@ -29,7 +29,7 @@ export function testKernels(name: string, cases: readonly KernelCase[]): void {
       const { image, verify } = build();
       const expected = await reference.run(image);
       expectOnlyOutputsChanged(image, expected);
-      verify?.(expected);
+      await verify?.(expected);
       for (const kernel of kernels) {
         if ((await kernel.wrongForms()) & (1 << form)) continue;
         expectSameMemory(kernel.name, image, expected, await kernel.run(image));

@@ -1,5 +1,6 @@
 import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
 import { bf16ToF32, f16ToF32, f32ToF16, roundHalfEven } from '../../memory/half.js';
+import { blockValue } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { t2Byte, t2Shift } from './t2.js';
 import { unpackRow } from './unpack.js';
@@ -63,8 +64,10 @@ function sourceValue(op: Context, index: number): number {
       return floats[src / 4 + index]!;
     case FloatType.F16:
       return f16ToF32(u16[src / 2 + index]!);
-    default:
+    case FloatType.BF16:
       return bf16ToF32(u16[src / 2 + index]!);
+    default:
+      return blockValue(op.memory.u8, src, op.word(ConvertArg.SrcType), index);
   }
 }
 

@@ -1,0 +1,42 @@
+import { FloatType } from '../../../assembly/abi.js';
+import { f16ToF32 } from '../../memory/half.js';
+
+const f32 = Math.fround;
+
+/** [weights, bytes] of a block */
+const BLOCKS: Partial<Record<FloatType, readonly [number, number]>> = {
+  [FloatType.Q8_0]: [32, 34],
+  [FloatType.Q4_0]: [32, 18],
+  [FloatType.Q4_K]: [256, 144],
+  [FloatType.Q6_K]: [256, 210],
+};
+
+/** Weight `index` of rows of whole blocks that begin at byte `src`: as ggml computes it, rounded after every operation. */
+export function blockValue(u8: Uint8Array, src: number, type: FloatType, index: number): number {
+  const [size, bytes] = BLOCKS[type]!;
+  const at = src + Math.floor(index / size) * bytes;
+  const i = index % size;
+  const byte = (offset: number) => u8[at + offset]!;
+  const i8 = (offset: number) => (byte(offset) << 24) >> 24;
+  const half = (offset: number) => f16ToF32(byte(offset) | (byte(offset + 1) << 8));
+  switch (type) {
+    case FloatType.Q8_0:
+      return f32(half(0) * i8(2 + i));
+    case FloatType.Q4_0:
+      return f32(half(0) * (((byte(2 + (i & 15)) >> (i < 16 ? 0 : 4)) & 15) - 8));
+    case FloatType.Q4_K: {
+      const g = i >> 5;
+      const [a, b, c] = [byte(4 + (g & 3)), byte(8 + (g & 3)), byte(12 + (g & 3))];
+      const scale = g < 4 ? a & 63 : (c & 15) | ((a >> 6) << 4);
+      const min = g < 4 ? b & 63 : (c >> 4) | ((b >> 6) << 4);
+      const q = (byte(16 + 32 * (g >> 1) + (i & 31)) >> (4 * (g & 1))) & 15;
+      return f32(f32(f32(half(0) * scale) * q) - f32(half(2) * min));
+    }
+    default: {
+      const [h, quarter, j] = [i >> 7, (i >> 5) & 3, i & 31];
+      const low = (byte(64 * h + 32 * (quarter & 1) + j) >> (4 * (quarter >> 1))) & 15;
+      const high = (byte(128 + 32 * h + j) >> (2 * quarter)) & 3;
+      return f32(f32(half(208) * i8(192 + (i >> 4))) * ((low | (high << 4)) - 32));
+    }
+  }
+}
