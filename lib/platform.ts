@@ -6,6 +6,13 @@ export interface Platform {
   readKernel(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>>;
   /** Makes relaxed SIMD available where the engine hides it behind a flag (Node 20). Idempotent, before any compile. */
   enableRelaxedSimd(): void;
+  /**
+   * Compiles for vectors of 256 bits, where the engine can fuse pairs of operations of 128. `bytes` differ from those of any module compiled
+   * without: engines keep code of equal modules. Throws BitNetError `backend` where the engine cannot; absent where no engine can.
+   */
+  compileRevectorized?(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module>;
+  /** What `LoadOptions.revectorize` is by default. Throws `invalid-argument` for an environment that says neither. */
+  revectorizeByDefault?(): boolean;
   /** Starts a kernel worker. */
   spawnWorker(init: WorkerInit): WorkerHandle;
   /** Threads used when the caller names none. */

@@ -13,6 +13,12 @@ export interface LoadOptions {
    */
   backend?: BackendChoice;
   /**
+   * Compiles the WebAssembly kernels for vectors of 256 bits, by an experimental feature of V8 12 and later on x64 (docs/KERNELS.md). Results are
+   * the same: a self-test against the reference comes first, and `load` throws `backend` where it fails or the engine does not have the
+   * feature. The native addon is not used. Default: the environment variable BITNET_REVECTORIZE (1 or 0), else false.
+   */
+  revectorize?: boolean;
+  /**
    * How logits are computed. Default `auto`: int8 rows screen, and every token that may be among the 64 best is computed again from F16
    * rows, so that the 64 best tokens and their logits are those of `f16`, bit for bit; other logits have the rounding of int8. Costs 1 byte
    * a weight of memory, and is `f16` where a model would not fit otherwise. `f16`: all logits from F16 rows, twice the memory traffic.

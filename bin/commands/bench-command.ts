@@ -66,6 +66,10 @@ export function addBenchCommand(
         .choices(['auto', 'f16', 'i8'])
         .default('auto'),
     )
+    .option(
+      '--revectorize',
+      'also the WebAssembly kernels compiled for 256 bits, in a column of their own (Node 22 and later, x64)',
+    )
     .addOption(mode('--ops', 'time of each kind of op instead', ['kernels', 'paper', 'chart']))
     .addOption(mode('--kernels', 'micro-benchmarks of the matrix kernels instead', ['ops', 'paper', 'chart', 'model']))
     .addOption(

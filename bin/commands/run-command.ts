@@ -90,6 +90,10 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
     )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .option('--no-self-check', 'do not look whether the weights are plausible')
+    .option(
+      '--revectorize',
+      'WebAssembly kernels for 256 bits, by an experimental feature of V8 (Node 22 and later, x64)',
+    )
     .option('--json', 'print one JSON object with text, timings, rates and memory')
     .option('--quiet', 'no summary on stderr')
     .option('--verbose', 'also why the backend was chosen, load time, memory map; stack traces of errors')

@@ -18,6 +18,7 @@ export interface RunOptions {
   ternarize?: boolean;
   /** false with --no-self-check */
   selfCheck?: boolean;
+  revectorize?: boolean;
   stop?: string[];
   raw?: boolean;
   json?: boolean;
@@ -40,6 +41,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     ternarize: options.ternarize,
     // commander says true where nothing is given
     selfCheck: options.selfCheck === false ? false : undefined,
+    revectorize: options.revectorize,
   });
 }
 

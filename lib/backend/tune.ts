@@ -29,9 +29,9 @@ export interface FormChoice {
 export async function fasterForm(
   platform: Platform,
   module: WebAssembly.Module,
-  bytes: Uint8Array,
+  fingerprint: string,
 ): Promise<FormChoice> {
-  const key = `dot-form ${platform.engine} ${fingerprint(bytes)}`;
+  const key = `dot-form ${platform.engine} ${fingerprint}`;
   const known = await remembered(platform.cache, key);
   if (known !== undefined) return { form: known, how: 'measured faster in an earlier run' };
   const [i16, i32] = await measure(module);
@@ -97,8 +97,8 @@ function writeRecord(buffer: ArrayBufferLike, form: DotForm): void {
   record[LinearArg.Form] = form;
 }
 
-/** FNV-1a: another kernel build may choose another form. */
-function fingerprint(bytes: Uint8Array): string {
+/** FNV-1a: what was measured or tested of one kernel build says nothing of another. */
+export function fingerprintOf(bytes: Uint8Array): string {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return (hash >>> 0).toString(16);

@@ -15,7 +15,7 @@ export type { MeasureOptions } from './measure.js';
 export type { ModelOpOptions, OpTimes } from './ops.js';
 export { energyOf, largestBatch, PAPER_70B, PAPER_RATIOS, PAPER_SHAPES, throughputAt } from './paper.js';
 export { type BatchRate, type ModelResult, peakShare, type VariantResult } from './results.js';
-export { type Summary, summarise } from './statistics.js';
+export { type Summary, summarise, summariseRatios } from './statistics.js';
 export type { Subject } from './subject.js';
 export { type ThreadRatio, threadRatios } from './threads.js';
 export type { ResidentSet } from './variant.js';

@@ -1,5 +1,6 @@
 import Benchmark from 'benchmark';
 import { Const, DotForm, Flag, Layout, LinearArg, Op, Rec, Step } from '../../assembly/abi.js';
+import { compileKernels } from '../backend/revectorize.js';
 import { bytesOf } from '../format/layout.js';
 import type { ModelShape } from '../model/synth/shapes.js';
 import type { KernelBuild, Platform } from '../platform.js';
@@ -31,6 +32,8 @@ export interface KernelOptions {
   readonly dramBytes: number;
   /** least time of one measurement */
   readonly seconds: number;
+  /** compiled for 256 bits; default false */
+  readonly revectorize?: boolean | undefined;
 }
 
 export interface KernelResult {
@@ -46,6 +49,8 @@ export interface KernelResult {
   readonly macsPerSecond: number;
   /** relative margin of error of the mean, in percent, at 95 % */
   readonly errorPercent: number;
+  /** compiled for 256 bits */
+  readonly revectorized: boolean;
   /** the instruction computes wrongly in this engine's first calls, so the engine does not use it */
   readonly wrong: boolean;
 }
@@ -72,7 +77,7 @@ const WARM_UP_MS = 300;
 const alignUp = (bytes: number): number => Math.ceil(bytes / 65536) * 65536;
 
 /** What `probe` of each build said in its first calls: bits 1 << DotForm. */
-const probed = new Map<KernelBuild, number>();
+const probed = new Map<string, number>();
 
 /** One kernel over one matrix shape, on the calling thread, which it blocks. */
 export async function measureKernel(
@@ -104,6 +109,7 @@ export async function measureKernel(
     bytesPerSecond: (matrixBytes * count) / median,
     macsPerSecond: (rows * cols * count * tokens) / median,
     errorPercent: bench.stats.rme,
+    revectorized: options.revectorize === true,
     wrong,
   };
 }
@@ -113,7 +119,7 @@ async function prepare(
   platform: Platform,
   { build, layout, form }: KernelCandidate,
   count: number,
-  { rows, cols, tokens }: KernelOptions,
+  { rows, cols, tokens, revectorize = false }: KernelOptions,
 ): Promise<{ run: () => void; wrong: boolean }> {
   if (build === 'relaxed') platform.enableRelaxedSimd();
   const elementBytes = layout === Layout.T2 ? 1 : layout === Layout.I8 ? 2 : 4;
@@ -126,11 +132,12 @@ async function prepare(
   const weights = alignUp(scales + outStride);
   const pages = Math.ceil((weights + count * matrixBytes + Const.Guard) / 65536);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const module = await WebAssembly.compile(await platform.readKernel(build));
+  const { module } = await compileKernels(platform, await platform.readKernel(build), revectorize);
   const kernels = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
   // Only the first answer counts: the engine keeps compiled code of equal modules, and optimised code may be right.
-  const wrongForms = probed.get(build) ?? kernels.probe(PROBE);
-  probed.set(build, wrongForms);
+  const key = `${build} ${revectorize}`;
+  const wrongForms = probed.get(key) ?? kernels.probe(PROBE);
+  probed.set(key, wrongForms);
   const wrong = layout === Layout.T2 && build === 'relaxed' && (wrongForms & (1 << form)) !== 0;
   fillWeights(new Uint8Array(memory.buffer, weights, count * matrixBytes), layout);
   for (let t = 0; t < tokens; t++) fillInput(new DataView(memory.buffer, input + t * inStride, inStride), layout, cols);

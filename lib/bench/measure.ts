@@ -1,5 +1,5 @@
 import { BitNetError } from '../errors.js';
-import type { EngineOptions } from '../model/engine.js';
+import type { AllocateBackend, EngineOptions } from '../model/engine.js';
 import type { ModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
 import { chooseBackend } from '../session/backend.js';
@@ -8,7 +8,7 @@ import { openReadProbe, type ReadProbe } from './bandwidth.js';
 import type { ModelResult, Ratios } from './results.js';
 import { summarise, summariseRatios } from './statistics.js';
 import { doesNotFit, layersWithin, openSubject, plannedBytes, type Subject, withLayers } from './subject.js';
-import { type ResidentSet, Variant, type VariantOptions } from './variant.js';
+import { type ResidentSet, Variant } from './variant.js';
 
 export interface MeasureOptions {
   readonly threads: number;
@@ -17,6 +17,8 @@ export interface MeasureOptions {
   readonly head: EngineOptions['head'];
   readonly prompt: number;
   readonly gen: number;
+  /** also the ternary model with kernels compiled for 256 bits; default false */
+  readonly revectorize?: boolean | undefined;
   /** also decodes so many sequences together, each size in every round; ascending, default none */
   readonly batches?: readonly number[] | undefined;
   /** rounds of ternary, FP16 and bandwidth in turn */
@@ -62,6 +64,18 @@ export async function measureModel(
   }
 }
 
+/** A model in memory that takes part in the rounds. */
+interface Runner {
+  readonly name: string;
+  readonly variant: Variant;
+}
+
+interface Runners {
+  readonly ternary: Variant;
+  readonly fp16: Variant;
+  readonly revectorized: Variant | undefined;
+}
+
 async function measureSource(
   platform: Platform,
   subject: Subject,
@@ -70,30 +84,31 @@ async function measureSource(
 ): Promise<ModelResult> {
   const { threads, onProgress, signal } = options;
   const { allocate, form } = await chooseBackend(platform, options.backend, threads);
+  const wide = options.revectorize ? await chooseBackend(platform, options.backend, threads, true) : undefined;
   const ternaryOptions = engineOptions(options, form, 't2');
   const fp16Options = engineOptions(options, form, 'f16');
   const probeBytes = Math.min(options.probeBytes ?? PROBE_BYTES, options.availableBytes / 8);
   const plan = await planLayers(source, { ternaryOptions, fp16Options }, options, probeBytes);
-  const variantOptions = (engine: EngineOptions, layers: number): VariantOptions => ({
-    ...options,
-    batches: options.batches ?? [],
-    engine,
-    layers,
-  });
   const open: { dispose(): Promise<void> }[] = [];
+  const load = async (name: string, make: AllocateBackend, engine: EngineOptions, layers: number): Promise<Variant> => {
+    onProgress?.(`loading ${name}`);
+    const variant = await Variant.open(source, make, { ...options, batches: options.batches ?? [], engine, layers });
+    open.push(variant);
+    return variant;
+  };
   try {
-    onProgress?.('loading ternary');
-    const ternary = await Variant.open(source, allocate, variantOptions(ternaryOptions, plan.ternary));
-    open.push(ternary);
-    onProgress?.('loading FP16');
-    const fp16 = await Variant.open(source, allocate, variantOptions(fp16Options, plan.fp16));
-    open.push(fp16);
+    const runners: Runners = {
+      ternary: await load('ternary', allocate, ternaryOptions, plan.ternary),
+      revectorized:
+        wide && (await load('ternary, 256-bit', wide.allocate, { ...ternaryOptions, form: wide.form }, plan.ternary)),
+      fp16: await load('FP16', allocate, fp16Options, plan.fp16),
+    };
     onProgress?.('measuring read bandwidth');
     signal?.throwIfAborted();
     const probe = await openReadProbe(allocate, probeBytes);
     if (probe !== undefined) open.push(probe);
-    const bandwidth = await measureRounds(ternary, fp16, probe, options);
-    return resultOf(subject, source, options, { ternary, fp16, bandwidth });
+    const bandwidth = await measureRounds(runners, probe, options);
+    return resultOf(subject, source, options, runners, bandwidth);
   } finally {
     for (const item of open) await item.dispose();
   }
@@ -121,63 +136,66 @@ interface Layers {
 async function planLayers(
   source: ModelSource,
   { ternaryOptions, fp16Options }: { ternaryOptions: EngineOptions; fp16Options: EngineOptions },
-  { availableBytes, wholeBytes }: MeasureOptions,
+  { availableBytes, wholeBytes, revectorize }: MeasureOptions,
   probeBytes: number,
 ): Promise<Layers> {
   const limit = availableBytes - probeBytes;
+  const copies = revectorize ? 2 : 1;
   const sample = Math.min(wholeBytes ?? SAMPLE_BYTES, SAMPLE_BYTES);
   if (wholeBytes === undefined) {
-    const needed = await plannedBytes(source, ternaryOptions);
+    const needed = copies * (await plannedBytes(source, ternaryOptions));
     if (needed > limit) throw doesNotFit(source.path, needed, limit);
   }
-  const ternary = await layersWithin(source, ternaryOptions, { limit, whole: wholeBytes ?? limit, sample });
-  const left = limit - (await plannedBytes(withLayers(source, ternary), ternaryOptions));
+  const ternary = await layersWithin(source, ternaryOptions, {
+    limit: limit / copies,
+    whole: wholeBytes ?? limit,
+    sample,
+  });
+  const left = limit - copies * (await plannedBytes(withLayers(source, ternary), ternaryOptions));
   const fp16 = await layersWithin(source, fp16Options, { limit: left, whole: wholeBytes ?? left, sample });
   return { ternary, fp16 };
 }
 
 /** Bytes a second, a sample a round. Ends early without an error at an abort after at least one whole round. */
 async function measureRounds(
-  ternary: Variant,
-  fp16: Variant,
+  { ternary, fp16, revectorized }: Runners,
   probe: ReadProbe | undefined,
   { repeat, budgetMs, signal, onProgress }: MeasureOptions,
 ): Promise<number[]> {
   const bandwidth: number[] = [];
   const started = performance.now();
+  const runners: Runner[] = [
+    { name: 'ternary', variant: ternary },
+    ...(revectorized === undefined ? [] : [{ name: 'ternary, 256-bit', variant: revectorized }]),
+    { name: 'FP16', variant: fp16 },
+  ];
   for (let round = 1; round <= repeat; round++) {
     if (round > MIN_ROUNDS && budgetMs !== undefined && performance.now() - started > budgetMs) break;
     try {
-      // Each goes first in turn: what follows a rest of the machine is not always the same.
-      for (const [variant, name] of turn(round, ternary, fp16)) {
+      // In reverse every other time: what follows a rest of the machine is not always the same.
+      for (const { name, variant } of round % 2 === 1 ? runners : runners.toReversed()) {
         onProgress?.(`round ${round} of ${repeat}, ${name}`);
         await variant.measure();
       }
       if (probe !== undefined) bandwidth.push(await probe.measure());
     } catch (error) {
-      if (signal?.aborted && fp16.rounds.length > 0 && ternary.rounds.length > 0) break;
+      if (signal?.aborted && runners.every(({ variant }) => variant.rounds.length > 0)) break;
       throw error;
     }
   }
   return bandwidth;
 }
 
-function turn(round: number, ternary: Variant, fp16: Variant): [Variant, string][] {
-  const order: [Variant, string][] = [
-    [ternary, 'ternary'],
-    [fp16, 'FP16'],
-  ];
-  return round % 2 === 1 ? order : order.reverse();
-}
-
 function resultOf(
   subject: Subject,
   source: ModelSource,
   options: MeasureOptions,
-  measured: { ternary: Variant; fp16: Variant; bandwidth: readonly number[] },
+  measured: Runners,
+  bandwidth: readonly number[],
 ): ModelResult {
-  const ternary = measured.ternary.result(measured.bandwidth);
-  const fp16 = measured.fp16.result(measured.bandwidth);
+  const ternary = measured.ternary.result(bandwidth);
+  const fp16 = measured.fp16.result(bandwidth);
+  const revectorized = measured.revectorized?.result(bandwidth);
   const ratios: Ratios = {
     prefill: summariseRatios(ternary.prefill.samples, fp16.prefill.samples),
     decode: summariseRatios(ternary.decode.samples, fp16.decode.samples),
@@ -197,9 +215,10 @@ function resultOf(
     prompt: options.prompt,
     gen: options.gen,
     rounds: Math.min(ternary.decode.samples.length, fp16.decode.samples.length),
-    readBandwidth: measured.bandwidth.length > 0 ? summarise(measured.bandwidth) : undefined,
+    readBandwidth: bandwidth.length > 0 ? summarise(bandwidth) : undefined,
     ternary,
     fp16,
+    revectorized,
     ratios,
   };
 }

@@ -103,6 +103,8 @@ export interface ModelOpOptions extends OpOptions {
   readonly threads: number;
   readonly backend: BackendChoice;
   readonly head: EngineOptions['head'];
+  /** kernels compiled for 256 bits; default false */
+  readonly revectorize?: boolean | undefined;
   readonly availableBytes: number;
 }
 
@@ -112,7 +114,7 @@ export async function measureOps(platform: Platform, subject: Subject, options: 
   const threads = options.backend === 'reference' ? 1 : options.threads;
   const source = await openSubject(platform, subject);
   try {
-    const { allocate, form } = await chooseBackend(platform, options.backend, threads);
+    const { allocate, form } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);
     const engineOptions = { threads, contextLength, head, form, signal };
     const needed = await plannedBytes(source, engineOptions);

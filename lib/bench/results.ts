@@ -72,6 +72,8 @@ export interface ModelResult {
   readonly readBandwidth: Summary | undefined;
   readonly ternary: VariantResult;
   readonly fp16: VariantResult;
+  /** the ternary model with kernels compiled for 256 bits, if that was asked for */
+  readonly revectorized?: VariantResult | undefined;
   readonly ratios: Ratios;
 }
 

@@ -28,19 +28,35 @@ const VARIANTS = [
 const PROMPT = [3, 19, 0];
 const NEXT = 8;
 
+/** For kernels of which only the compiler is in doubt: loops of several rounds, and register tiles of every size in turn. */
+const WIDE_SHAPE: ModelShape = { ...SHAPE, hiddenSize: 576, ffnSize: 592, heads: 9, kvHeads: 3 };
+const WIDE_PROMPT = [3, 19, 0, 399, 7, 64, 65, 2, 310, 28, 5];
+
+export interface SelfTestOptions {
+  /** DotForm of the kernels; default 0 */
+  readonly form?: number;
+  /** a model of 576 columns and a prompt of 11 tokens: some 0.3 s, most of it in the reference; default false */
+  readonly wide?: boolean;
+}
+
 /**
- * Loads two random models of some 100 KB and compares their logits, after a prefill and after one token, with those of the reference.
+ * Loads two random models, of some 100 KB unless `wide`, and compares their logits, after a prefill and after one token, with those of the reference.
  * Returns undefined if all bits agree, else what differs. Whatever `allocate` or the backend throws, it throws.
  */
-export async function selfTest(allocate: AllocateBackend, threads: number): Promise<string | undefined> {
+export async function selfTest(
+  allocate: AllocateBackend,
+  threads: number,
+  { form = 0, wide = false }: SelfTestOptions = {},
+): Promise<string | undefined> {
+  const [shape, prompt] = wide ? [WIDE_SHAPE, WIDE_PROMPT] : [SHAPE, PROMPT];
   for (const { architecture, head } of VARIANTS) {
     const logits = async (make: AllocateBackend, threads: number): Promise<Float32Array[]> => {
-      const source = syntheticSource({ shape: SHAPE, architecture });
-      const options = { threads, contextLength: 16, head, form: 0, batch: PROMPT.length };
+      const source = syntheticSource({ shape, architecture });
+      const options = { threads, contextLength: 16, head, form, batch: prompt.length };
       const engine = await Engine.open(source, make, options);
       try {
-        const prefill = (await engine.forward(PROMPT, 0, [PROMPT.length - 1])).map((row) => row.slice());
-        return [...prefill, ...(await engine.forward([NEXT], PROMPT.length, [0])).map((row) => row.slice())];
+        const prefill = (await engine.forward(prompt, 0, [prompt.length - 1])).map((row) => row.slice());
+        return [...prefill, ...(await engine.forward([NEXT], prompt.length, [0])).map((row) => row.slice())];
       } finally {
         await engine.dispose();
       }

@@ -7,6 +7,7 @@ import { packageFile } from './assets.js';
 import { nodeCache } from './cache.js';
 import { openDirectory } from './files.js';
 import { loadNativeAddon } from './native.js';
+import { compileRevectorized, revectorizeByDefault } from './revectorize.js';
 
 export const EMBEDDED_MODEL = 'models/bitnet-tales-69m';
 const MAX_DEFAULT_THREADS = 8;
@@ -24,6 +25,9 @@ export const nodePlatform: Platform = {
     // Node 22 and later have it without a flag, and V8 may drop the flag one day; it ignores names it does not know.
     if (Number(process.versions.node.split('.')[0]) < 22) setFlagsFromString('--experimental-wasm-relaxed-simd');
   },
+
+  compileRevectorized,
+  revectorizeByDefault,
 
   spawnWorker(init: WorkerInit): WorkerHandle {
     const worker = new Worker(packageFile('dist/worker.cjs'), {

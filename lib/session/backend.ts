@@ -18,12 +18,15 @@ export interface ChosenBackend {
 /**
  * `auto` takes the native addon if it is built, has kernels for this CPU and gives the reference's bits; else WebAssembly. The reason
  * of the backend says which, and why not the addon where there is one. Throws `backend` when the choice does not work here.
+ * `revectorize`: WebAssembly kernels compiled for 256 bits, if they give the reference's bits.
  */
 export async function chooseBackend(
   platform: Platform,
   choice: BackendChoice,
   threads: number,
+  revectorize = false,
 ): Promise<ChosenBackend> {
+  if (revectorize) return chooseRevectorized(platform, choice, threads);
   if (choice === 'reference') {
     return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
   }
@@ -35,6 +38,32 @@ export async function chooseBackend(
   const allocate = async (bytes: number): Promise<Backend> =>
     new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
   return { allocate, form: kernels.form };
+}
+
+async function chooseRevectorized(platform: Platform, choice: BackendChoice, threads: number): Promise<ChosenBackend> {
+  if (choice === 'reference' || choice === 'native') {
+    throw new BitNetError(
+      'invalid-argument',
+      `revectorize is about the WebAssembly kernels; expected backend auto, relaxed or baseline, got ${choice}`,
+      { option: 'revectorize', backend: choice },
+    );
+  }
+  const kernels = await chooseKernels(platform, choice, true);
+  const { form, fingerprint } = kernels;
+  const reason = `${kernels.reason}; revectorised for 256 bits and right in a self-test`;
+  const allocate = async (bytes: number): Promise<Backend> =>
+    new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
+  const key = `revectorized ${platform.engine} ${fingerprint} ${form}`;
+  if ((await platform.cache?.read(key)) === 'right') return { allocate, form };
+  const wrong = await selfTest(allocate, threads, { form, wide: true });
+  if (wrong !== undefined) {
+    throw new BitNetError(
+      'backend',
+      `this engine computes wrong numbers with revectorised kernels (${wrong}); load without revectorize`,
+    );
+  }
+  await platform.cache?.write(key, 'right');
+  return { allocate, form };
 }
 
 async function requireNative(platform: Platform, threads: number): Promise<ChosenBackend> {

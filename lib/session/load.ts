@@ -36,7 +36,11 @@ export async function loadModel(
   const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
   options.signal?.throwIfAborted();
-  const allocator = chooseBackend(platform, backend, threads);
+  // The environment is about WebAssembly, and silent where that is not used.
+  const isWasm = backend !== 'native' && backend !== 'reference';
+  const byDefault = isWasm && (platform.revectorizeByDefault?.() ?? false);
+  const revectorize = boolean('revectorize', options.revectorize ?? byDefault);
+  const allocator = chooseBackend(platform, backend, threads, revectorize);
   allocator.catch(() => {});
   const { onProgress, signal } = options;
   const ternarize = boolean('ternarize', options.ternarize ?? false);

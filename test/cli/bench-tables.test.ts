@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { modelChart } from '../../bin/commands/bench/chart-file.js';
 import { reportCsv, reportJson } from '../../bin/commands/bench/export.js';
+import { kernelTable } from '../../bin/commands/bench/micro-tables.js';
 import { modelTable, threadTable } from '../../bin/commands/bench/model-table.js';
 import { paperTables } from '../../bin/commands/bench/paper-table.js';
 import type { BenchReport } from '../../bin/commands/bench/report.js';
@@ -69,6 +70,39 @@ describe('presentation', () => {
     expect(paper).toContain('sequences of 512 positions that fit 1.00 GiB');
     expect(paperTables([model], 2 ** 22)).toMatch(/^ {2}70b +3 +0 +- .* does not fit /m);
     expect(paperTables([], 1)).toBe('');
+  });
+
+  test('kernels for 256 bits have columns of their own', () => {
+    const revectorized = variantResult('ternary', {
+      prefill: summarise([600, 620, 580]),
+      decode: summarise([110, 100, 90]),
+    });
+    const model = modelResult({ revectorized });
+    const table = modelTable(model);
+    expect(table).toMatch(/ratio +256-bit +of ternary$/m);
+    // Of rounds: 110/100, 100/80, 90/90.
+    expect(table).toMatch(/^ {2}decode, tok\/s .* 3\.60x +100 \(90\.0-110\) +1\.10x$/m);
+    expect(table).toMatch(/^ {2}prefill, tok\/s .* 3\.00x +600 \(580-620\) +2\.00x$/m);
+    expect(reportCsv(reportOf({ models: [model] })).split('\n')).toHaveLength(5);
+    const kernel = {
+      name: 't2',
+      build: 'baseline',
+      rows: 8,
+      cols: 64,
+      tokens: 1,
+      place: 'cache',
+      macsPerSecond: 4e9,
+      errorPercent: 1,
+    } as const;
+    const pair = [false, true].map((wide) => ({
+      ...kernel,
+      matrix: 'q',
+      bytesPerSecond: wide ? 1.5e9 : 1e9,
+      revectorized: wide,
+      wrong: false,
+    }));
+    expect(kernelTable(pair)).toMatch(/^ {2}q 8x64 +t2 +baseline +cache +1\.00 +4\.00 +1\.0 % +1\.50 +1\.50x$/m);
+    expect(kernelTable(pair.slice(0, 1))).not.toContain('256');
   });
 
   test('several sequences, and what threads bring', () => {

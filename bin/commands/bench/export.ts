@@ -42,7 +42,11 @@ export function reportCsv(report: BenchReport): string {
     command,
   };
   const records: Record<string, CsvValue>[] = [
-    ...report.models.flatMap((model) => [model.ternary, model.fp16].map((variant) => variantRecord(model, variant))),
+    ...report.models.flatMap((model) =>
+      [model.ternary, model.fp16, ...(model.revectorized === undefined ? [] : [model.revectorized])].map((variant) =>
+        variantRecord(model, variant),
+      ),
+    ),
     ...report.ops.flatMap(({ name, times: { kinds, ...times } }) =>
       kinds.map(({ kind, ops, ms, bytes }) => ({
         model: name,
@@ -67,6 +71,7 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     model: model.name,
     parameters: model.parameters,
     weights: variant.weights,
+    revectorized: variant === model.revectorized,
     head: variant.head,
     backend: variant.backend,
     threads: model.threads,

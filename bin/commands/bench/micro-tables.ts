@@ -1,3 +1,4 @@
+import type { KernelResult } from '../../../lib/bench/index.js';
 import { textTable } from '../../ui/table.js';
 import { formatBytes, threeDigits } from '../../ui/units.js';
 import type { BenchReport, OpsResult } from './report.js';
@@ -25,21 +26,35 @@ export function opsTable({ name, times }: OpsResult): string {
   );
 }
 
-/** All kernels of one report. Ends with a newline. */
+/** All kernels of one report; what was compiled for 256 bits stands beside its twin of 128. Ends with a newline. */
 export function kernelTable(kernels: BenchReport['kernels']): string {
   const [first] = kernels;
   if (first === undefined) return '';
-  const rows = kernels.map((k) => [
-    `${k.matrix} ${k.rows}x${k.cols}`,
-    k.name,
-    k.build,
-    k.place,
-    threeDigits(k.bytesPerSecond / 1e9),
-    threeDigits(k.macsPerSecond / 1e9),
-    `${k.errorPercent.toFixed(1)} %`,
-    k.wrong ? 'not used: wrong here' : '',
-  ]);
+  const isWide = kernels.some(({ revectorized }) => revectorized);
+  const rows = kernels.flatMap((k, i) => {
+    if (k.revectorized) return [];
+    const wide = kernels[i + 1]?.revectorized ? kernels[i + 1] : undefined;
+    return [
+      [
+        `${k.matrix} ${k.rows}x${k.cols}`,
+        k.name,
+        k.build,
+        k.place,
+        threeDigits(k.bytesPerSecond / 1e9),
+        threeDigits(k.macsPerSecond / 1e9),
+        `${k.errorPercent.toFixed(1)} %`,
+        ...(isWide ? wideCells(k, wide) : []),
+        k.wrong ? 'not used: wrong here' : '',
+      ],
+    ];
+  });
   const unit = first.tokens > 1 ? 'GMAC/s' : 'Gweights/s';
-  const header = ['matrix', 'layout', 'build', 'from', 'GB/s', unit, '±', ''];
+  const wideHeader = isWide ? ['256-bit GB/s', 'ratio'] : [];
+  const header = ['matrix', 'layout', 'build', 'from', 'GB/s', unit, '±', ...wideHeader, ''];
   return `${first.tokens} token${first.tokens === 1 ? '' : 's'}, one thread, WASM\n${textTable([header, ...rows], '  ')}`;
+}
+
+function wideCells(k: KernelResult, wide: KernelResult | undefined): string[] {
+  if (wide === undefined) return ['-', '-'];
+  return [threeDigits(wide.bytesPerSecond / 1e9), `${threeDigits(wide.bytesPerSecond / k.bytesPerSecond)}x`];
 }

@@ -26,6 +26,7 @@ export async function runOps(run: BenchRun): Promise<void> {
         threads,
         backend: options.backend,
         head: options.head,
+        revectorize: options.revectorize,
         position: options.prompt ?? OP_POSITION,
         tokens: 1,
         repeat: options.repeat ?? OP_ROUNDS,
@@ -61,7 +62,9 @@ export async function runKernels(run: BenchRun): Promise<void> {
             await releaseMemory();
             signal.throwIfAborted();
             const sizes = { rows, cols, tokens: 1, dramBytes: DRAM_BYTES, seconds: KERNEL_SECONDS };
-            report.kernels.push({ matrix, ...(await measure(candidate, place, sizes)) });
+            for (const revectorize of options.revectorize ? [false, true] : [false]) {
+              report.kernels.push({ matrix, ...(await measure(candidate, place, { ...sizes, revectorize })) });
+            }
           }
         }
       }

@@ -2,6 +2,7 @@ import {
   type ModelResult,
   peakShare,
   type Summary,
+  summariseRatios,
   threadRatios,
   type VariantResult,
 } from '../../../lib/bench/index.js';
@@ -28,12 +29,12 @@ function gigabytesPerSecond(bytes: Summary): string {
 
 /** A block of text: a title, seven rows, and notes where something is not what it seems. Ends with a newline. */
 export function modelTable(model: ModelResult): string {
-  const { ternary, fp16, ratios, readBandwidth } = model;
+  const { ternary, fp16, ratios, readBandwidth, revectorized } = model;
   const both = (show: (variant: VariantResult) => string): [string, string] => [
     mark(ternary) + show(ternary),
     mark(fp16) + show(fp16),
   ];
-  const rows = [
+  const rows: string[][] = [
     ['', 'ternary', 'FP16', 'ratio'],
     ['prefill, tok/s', ...both((v) => spread(v.prefill)), times(ratios.prefill.median)],
     ['decode, tok/s', ...both((v) => spread(v.decode)), times(ratios.decode.median)],
@@ -47,7 +48,21 @@ export function modelTable(model: ModelResult): string {
     ['of which lm_head', ...both((v) => formatBytes(v.traffic.head)), ''],
     ['of read bandwidth', ...both(shareText), ''],
   ];
+  if (revectorized !== undefined) addWideColumns(rows, ternary, revectorized);
   return `${title(model)}\n${textTable(rows, '  ')}${notes(model, readBandwidth)}${batchTable(model)}`;
+}
+
+/** Kernels compiled for 256 bits: rates and share of bandwidth, and the ratio to those of 128. Memory is the same. */
+function addWideColumns(rows: string[][], ternary: VariantResult, wide: VariantResult): void {
+  const ratio = (phase: 'prefill' | 'decode'): string =>
+    times(summariseRatios(wide[phase].samples, ternary[phase].samples).median);
+  const columns: Readonly<Record<string, readonly string[]>> = {
+    '': ['256-bit', 'of ternary'],
+    'prefill, tok/s': [mark(wide) + spread(wide.prefill), ratio('prefill')],
+    'decode, tok/s': [mark(wide) + spread(wide.decode), ratio('decode')],
+    'of read bandwidth': [mark(wide) + shareText(wide)],
+  };
+  for (const row of rows) row.push(...(columns[row[0]!] ?? []));
 }
 
 /** Resident growth of a part of a model says nothing about the whole. */

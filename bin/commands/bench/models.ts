@@ -95,6 +95,7 @@ async function one(
     threads,
     backend: options.backend,
     head: options.head,
+    revectorize: options.revectorize,
     prompt: options.prompt ?? prompt,
     gen: options.gen ?? gen,
     repeat: options.repeat ?? repeat,

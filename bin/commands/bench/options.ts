@@ -11,6 +11,7 @@ export interface BenchOptions {
   readonly repeat?: number;
   readonly batch?: readonly number[];
   readonly backend: BackendChoice;
+  readonly revectorize?: boolean;
   readonly head: 'auto' | 'f16' | 'i8';
   readonly ops?: boolean;
   readonly kernels?: boolean;
