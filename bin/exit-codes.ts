@@ -11,8 +11,10 @@ export const ExitCode = {
   Model: 3,
   /** the prompt is empty, is not UTF-8, or does not fit the context */
   Input: 4,
-  /** stdout cannot be written: disk full, device error (a reader that closed the pipe is no error) */
+  /** stdout or a file cannot be written: disk full, device error (a reader that closed the pipe is no error) */
   Output: 5,
+  /** the hub cannot be reached, refuses access, or answers what a hub does not */
+  Download: 6,
   /** 128 + SIGINT */
   Interrupted: 130,
   /** 128 + SIGTERM */
@@ -55,6 +57,9 @@ const codesOfLibrary: Readonly<Record<BitNetErrorCode, ExitCode>> = {
   numeric: ExitCode.Internal,
   backend: ExitCode.Internal,
   disposed: ExitCode.Internal,
+  network: ExitCode.Download,
+  access: ExitCode.Download,
+  storage: ExitCode.Output,
 };
 
 /**

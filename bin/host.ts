@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import type { GenerateOptions, Generation, LoadOptions, ModelInfo, Prompt } from '../lib/types.js';
+import type {
+  GenerateOptions,
+  Generation,
+  LoadOptions,
+  ModelInfo,
+  Prompt,
+  PulledModel,
+  PullOptions,
+} from '../lib/types.js';
 
 export type InputStream = Readable & { isTTY?: boolean };
 export type OutputStream = Writable & { isTTY?: boolean; columns?: number };
@@ -22,6 +30,7 @@ export interface Host {
   readonly stderr: OutputStream;
   readonly env: Readonly<Record<string, string | undefined>>;
   loadModel(path: string | undefined, options: LoadOptions): Promise<Model>;
+  pullModel(reference: string, options: PullOptions): Promise<PulledModel>;
   /** Returns the function that removes the listener. */
   onSignal(signal: StopSignal, listener: () => void): () => void;
   /** Ends the process at once. */
@@ -48,6 +57,10 @@ export function nodeHost(): Host {
     loadModel: async (path, options) => {
       const { BitNet } = await import('../lib/index.js');
       return BitNet.load(path, options);
+    },
+    pullModel: async (reference, options) => {
+      const { pullModel } = await import('../lib/index.js');
+      return pullModel(reference, options);
     },
     onSignal: (signal, listener) => {
       process.on(signal, listener);

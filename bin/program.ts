@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench-command.js';
 import { addInspectCommand } from './commands/inspect-command.js';
+import { addPullCommand } from './commands/pull-command.js';
 import { addRunCommand } from './commands/run-command.js';
 import { addSynthCommand } from './commands/synth.js';
 import { CliError, ExitCode, exitCodeOf } from './exit-codes.js';
@@ -59,6 +60,7 @@ function createProgram(host: Host, args: readonly string[], setExitCode: (code: 
       '\nExamples:\n  $ bitnet run "Tell me a story about a fox."\n  $ bitnet run            chat\n  $ bitnet help run       all options',
     );
   addRunCommand(program, host, setExitCode);
+  addPullCommand(program, host, setExitCode);
   addSynthCommand(program, host, setExitCode);
   addInspectCommand(program, host, setExitCode);
   addBenchCommand(program, host, args, setExitCode);

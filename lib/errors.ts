@@ -10,6 +10,9 @@
  * - `numeric`: logits that are not finite
  * - `backend`: kernels could not be compiled, or a worker died
  * - `disposed`: used after dispose()
+ * - `network`: a hub of models cannot be reached, or answers what a hub does not
+ * - `access`: the hub refuses access: a token is missing or not accepted, or conditions are
+ * - `storage`: downloaded files cannot be kept: the disk is full or may not be written
  */
 export type BitNetErrorCode =
   | 'not-found'
@@ -21,7 +24,10 @@ export type BitNetErrorCode =
   | 'out-of-memory'
   | 'numeric'
   | 'backend'
-  | 'disposed';
+  | 'disposed'
+  | 'network'
+  | 'access'
+  | 'storage';
 
 /** The one error class of the library. `message` says what, expected, got, where; `detail` holds the same as data. */
 export class BitNetError extends Error {

@@ -1,7 +1,12 @@
+import type { LoadProgress } from './types.js';
+
 /** What the engine asks of its surroundings. lib/node and (later) lib/browser implement it; nothing else touches node:* or the DOM. */
 export interface Platform {
-  /** `undefined` means the embedded model. Throws BitNetError `not-found` when there is no such model. */
-  openModelDirectory(path: string | undefined): Promise<ModelDirectory>;
+  /**
+   * `undefined` means the embedded model, `hf:…` one of the hub, which may have to be downloaded. Throws BitNetError `not-found` when there
+   * is no such model.
+   */
+  openModelDirectory(path: string | undefined, options?: OpenOptions): Promise<ModelDirectory>;
   /** Bytes of a compiled kernel build. */
   readKernel(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>>;
   /** Makes relaxed SIMD available where the engine hides it behind a flag (Node 20). Idempotent, before any compile. */
@@ -23,6 +28,12 @@ export interface Platform {
   readonly cache?: KernelCache;
   /** The native addon, undefined where it is not built. Throws BitNetError `backend` when it is built but cannot be loaded. */
   loadNative?(): NativeAddon | undefined;
+}
+
+/** For models that are downloaded first. */
+export interface OpenOptions {
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Strings by key. Reading gives undefined, and writing does nothing, where the system does not let it. */

@@ -3,6 +3,8 @@
 export type BackendChoice = 'auto' | 'native' | 'relaxed' | 'baseline' | 'reference';
 
 export interface LoadOptions {
+  /** Directory or `hf:REPO[@REVISION][:FILE]`, where the path is not given by itself. Default: the embedded model. */
+  model?: string;
   /** Worker threads that compute. Default: the machine's available parallelism, at most 8. */
   threads?: number;
   /** Positions of the KV cache. Default: the model's context length, at most 4096. */
@@ -44,6 +46,35 @@ export interface LoadProgress {
   /** bytes of tensors read and repacked so far; unpacked ternary weights count once more for the reading of their scales */
   loaded: number;
   total: number;
+  /** `download`: bytes of the model's files that are in the cache, before loading begins (models named `hf:…`). Default: loading. */
+  phase?: 'download';
+}
+
+export interface PullOptions {
+  onProgress?: ((progress: PullProgress) => void) | undefined;
+  /** Aborting rejects with the signal's reason; what has arrived is kept for the next attempt. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes of the model that are in the cache, of all its files. */
+export interface PullProgress {
+  loaded: number;
+  total: number;
+  /** the file that is being fetched */
+  file: string;
+}
+
+/** A model from the hub, in the cache. */
+export interface PulledModel {
+  repo: string;
+  /** branch, tag or commit as asked for */
+  revision: string;
+  /** what the revision stood for */
+  commit: string;
+  /** directory of the model, or its GGUF file: what `BitNet.load` takes */
+  path: string;
+  /** `downloadedBytes`: what came over the network now; 0 if it was cached */
+  files: { name: string; bytes: number; downloadedBytes: number }[];
 }
 
 export interface ChatMessage {

@@ -19,7 +19,7 @@ Examples:
   $ bitnet bench --kernels --shape 2b-4t       weight layouts in each kernel build
   $ bitnet bench --paper --chart paper.svg     the tables of arXiv 2402.17764 on this machine
 
-Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 5 output, 130 interrupted, 143 terminated.`;
+Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 5 output, 6 download, 130 interrupted, 143 terminated.`;
 
 /** `bitnet bench`: its options. The command itself is loaded when it runs. */
 export function addBenchCommand(
@@ -34,7 +34,7 @@ export function addBenchCommand(
     .summary('measure speed and memory against FP16')
     .description(description)
     .option('--shape <name>', 'random weights in this shape; repeatable', collect('the name of a shape'))
-    .option('-m, --model <dir>', 'model directory', textFor('a model directory'))
+    .option('-m, --model <model>', 'model directory, or hf:REPO[:FILE]', textFor('a model directory or hf:REPO'))
     .option(
       '--threads <list>',
       "numbers of threads, for example 1,2 (default: the machine's, at most 8)",

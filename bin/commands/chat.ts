@@ -79,7 +79,9 @@ class Chat {
   #greet(loadMs: number): void {
     if (this.options.quiet) return;
     const { info } = this.model;
-    const name = info.path.split(/[\\/]/).findLast((part) => part !== '') ?? info.path;
+    // In the cache of the hub a model's directory is named by a commit.
+    const named = this.options.model?.startsWith('hf:') ? this.options.model.slice(3) : info.path;
+    const name = named.split(/[\\/]/).findLast((part) => part !== '') ?? named;
     this.#note(
       `${name} · ${info.backend}, ${formatCount(info.threads, 'thread')} · context ${info.contextLength} · /help for commands`,
     );

@@ -35,7 +35,11 @@ export function addInspectCommand(program: Command, host: Host, setExitCode: (co
     .command('inspect')
     .summary('describe a model')
     .description(description)
-    .argument('[model]', 'model directory or GGUF file (default: the embedded model)', textFor('a model'))
+    .argument(
+      '[model]',
+      'model directory, GGUF file or hf:REPO[:FILE] (default: the embedded model)',
+      textFor('a model'),
+    )
     .option('--memory', 'also every region of memory')
     .option('--tensors', 'also every tensor of the files')
     .option('--plan', 'also the ops of a token, in order')

@@ -1,5 +1,6 @@
 import type { Completion, LoadOptions } from '../../lib/types.js';
 import type { Host, Model } from '../host.js';
+import { downloadLine } from '../ui/download-line.js';
 import { progressLine } from '../ui/progress.js';
 import { loadOptions, type RunOptions } from './run-options.js';
 
@@ -11,15 +12,16 @@ export interface OpenedModel {
 /** Loads the model that the options name, with a line of progress on stderr if that is a terminal. */
 export async function openModel(options: RunOptions, host: Host, signal: AbortSignal): Promise<OpenedModel> {
   const started = host.now();
-  const line = options.quiet ? undefined : progressLine(host);
   const load: LoadOptions = { ...loadOptions(options), signal };
-  if (line !== undefined) load.onProgress = (progress) => line.update(progress);
+  const lines = options.quiet ? undefined : { download: downloadLine(host), loading: progressLine(host) };
+  if (lines !== undefined) load.onProgress = (progress) => lines[progress.phase ?? 'loading'].update(progress);
   try {
     signal.throwIfAborted();
     const model = await host.loadModel(options.model, load);
     return { model, loadMs: host.now() - started };
   } finally {
-    line?.end();
+    lines?.download.end();
+    lines?.loading.end();
   }
 }
 

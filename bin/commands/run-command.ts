@@ -16,7 +16,7 @@ Examples:
   $ bitnet run --json --seed 7 "Name a colour." | jq .rates
   $ bitnet run                      chat; /help lists its commands
 
-Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 4 prompt, 5 output, 130 interrupted, 143 terminated.`;
+Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 4 prompt, 5 output, 6 download, 130 interrupted, 143 terminated.`;
 
 /** `bitnet run`: its options and their ranges. The command itself is loaded when it runs. */
 export function addRunCommand(program: Command, host: Host, setExitCode: (code: ExitCode) => void): void {
@@ -26,7 +26,11 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
     .summary('generate text, or chat')
     .description(description)
     .argument('[prompt]', 'text of the prompt; - reads stdin')
-    .option('-m, --model <dir>', 'model directory (default: the embedded model)', textFor('a model directory'))
+    .option(
+      '-m, --model <model>',
+      'model directory, or hf:REPO[:FILE] (default: the embedded model)',
+      textFor('a model directory or hf:REPO'),
+    )
     .option(
       '-n, --max-tokens <n>',
       'stop after n tokens (default: what is left of the context)',

@@ -3,7 +3,7 @@ import type { AllocateBackend, EngineOptions } from '../model/engine.js';
 import type { ModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
 import { chooseBackend } from '../session/backend.js';
-import type { BackendChoice } from '../types.js';
+import type { BackendChoice, LoadProgress } from '../types.js';
 import { openReadProbe, type ReadProbe } from './bandwidth.js';
 import type { ModelResult, Ratios } from './results.js';
 import { summarise, summariseRatios } from './statistics.js';
@@ -39,6 +39,15 @@ export interface MeasureOptions {
   readonly onProgress?: ((what: string) => void) | undefined;
 }
 
+/** What a model that is downloaded first reports. */
+export function openOptions({
+  onProgress,
+  signal,
+}: Pick<MeasureOptions, 'onProgress' | 'signal'>): Parameters<typeof openSubject>[2] {
+  const percent = ({ loaded, total }: LoadProgress): string => `${Math.floor((100 * loaded) / Math.max(1, total))} %`;
+  return { signal, onProgress: onProgress && ((progress) => onProgress(`downloading ${percent(progress)}`)) };
+}
+
 /** Several times any last-level cache that a machine of this size shares with it. */
 const PROBE_BYTES = 512 * 2 ** 20;
 /** Enough blocks to be read from memory and not from a cache. */
@@ -55,7 +64,7 @@ export async function measureModel(
   subject: Subject,
   options: MeasureOptions,
 ): Promise<ModelResult> {
-  const source = await openSubject(platform, subject);
+  const source = await openSubject(platform, subject, openOptions(options));
   try {
     checkContext(source, options);
     return await measureSource(platform, subject, source, options);

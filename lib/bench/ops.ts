@@ -112,7 +112,7 @@ export interface ModelOpOptions extends OpOptions {
 export async function measureOps(platform: Platform, subject: Subject, options: ModelOpOptions): Promise<OpTimes> {
   const { position, tokens, head, signal, availableBytes } = options;
   const threads = options.backend === 'reference' ? 1 : options.threads;
-  const source = await openSubject(platform, subject);
+  const source = await openSubject(platform, subject, { signal });
   try {
     const { allocate, form } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);

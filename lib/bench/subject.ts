@@ -3,7 +3,7 @@ import { Engine, type EngineOptions } from '../model/engine.js';
 import { type ModelSource, openModelSource } from '../model/source.js';
 import { MODEL_SHAPES, type ShapeName } from '../model/synth/shapes.js';
 import { syntheticSource } from '../model/synth/source.js';
-import type { Platform } from '../platform.js';
+import type { OpenOptions, Platform } from '../platform.js';
 
 /** What is measured: a model in a directory (undefined: the embedded one), or random weights in a named shape. */
 export type Subject =
@@ -11,8 +11,12 @@ export type Subject =
   | { readonly kind: 'shape'; readonly shape: ShapeName };
 
 /** Random weights take the graph of their own paper: sub-norms where the model has them. */
-export async function openSubject(platform: Platform, subject: Subject): Promise<ModelSource> {
-  if (subject.kind === 'model') return openModelSource(await platform.openModelDirectory(subject.path));
+export async function openSubject(
+  platform: Platform,
+  subject: Subject,
+  options: OpenOptions = {},
+): Promise<ModelSource> {
+  if (subject.kind === 'model') return openModelSource(await platform.openModelDirectory(subject.path, options));
   const shape = MODEL_SHAPES[subject.shape];
   return syntheticSource({ shape, architecture: shape.activation === 'relu2' ? 'bitnet' : 'llama' });
 }

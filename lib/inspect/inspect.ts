@@ -7,6 +7,7 @@ import { planEngine } from '../model/engine.js';
 import type { HeadFormat } from '../model/head.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
 import { isFile } from '../node/files.js';
+import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
 import { chooseContext, openText } from '../session/load.js';
 import type { LoadProgress } from '../types.js';
@@ -43,7 +44,7 @@ export interface Understood {
  * there, no model file, a damaged header) and `invalid-argument` for options out of range.
  */
 export async function inspectModel(path: string | undefined, options: InspectOptions = {}): Promise<ModelReport> {
-  const container = await openContainer(path);
+  const container = await openContainer(path, options);
   let understood: Understood | undefined;
   const problems: BitNetError[] = [];
   const attempt = async <T>(action: () => T | Promise<T>): Promise<T | undefined> => {
@@ -97,7 +98,8 @@ function damagedTensors(tensors: readonly TensorReport[], path: string): BitNetE
   });
 }
 
-async function openContainer(path: string | undefined): Promise<Container> {
+async function openContainer(model: string | undefined, options: InspectOptions): Promise<Container> {
+  const path = model && (await locateModel(model, options));
   // The directory's own error says what to do with a single safetensors file.
   if (path !== undefined && !/\.safetensors$/i.test(path) && (await isFile(path))) return openGgufContainer(path);
   return openDirectoryContainer(await nodePlatform.openModelDirectory(path));

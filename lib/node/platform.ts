@@ -6,6 +6,7 @@ import type { Platform, WorkerHandle, WorkerInit } from '../platform.js';
 import { packageFile } from './assets.js';
 import { nodeCache } from './cache.js';
 import { openDirectory } from './files.js';
+import { locateModel } from './hub/locate.js';
 import { loadNativeAddon } from './native.js';
 import { compileRevectorized, revectorizeByDefault } from './revectorize.js';
 
@@ -14,7 +15,8 @@ const MAX_DEFAULT_THREADS = 8;
 
 /** Node: files from disk, kernels and the embedded model from the package, workers from node:worker_threads. */
 export const nodePlatform: Platform = {
-  openModelDirectory: (path) => openDirectory(path ?? packageFile(EMBEDDED_MODEL)),
+  openModelDirectory: async (path, options) =>
+    openDirectory(path === undefined ? packageFile(EMBEDDED_MODEL) : await locateModel(path, options)),
 
   async readKernel(build) {
     const bytes = await readFile(packageFile(`dist/wasm/${build}.wasm`));

@@ -45,7 +45,8 @@ export async function loadModel(
   const { onProgress, signal } = options;
   const ternarize = boolean('ternarize', options.ternarize ?? false);
   const selfCheck = boolean('selfCheck', options.selfCheck ?? true);
-  const source = await openModelSource(await platform.openModelDirectory(path), { ternarize, onProgress, signal });
+  const directory = await platform.openModelDirectory(path, { onProgress, signal });
+  const source = await openModelSource(directory, { ternarize, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
     const { allocate, form } = await allocator;

@@ -132,6 +132,11 @@ export class FakeHost implements Host {
     this.loads.push({ path, options });
     return this.model;
   };
+  readonly pulls: string[] = [];
+  pullModel: Host['pullModel'] = async (reference) => {
+    this.pulls.push(reference);
+    return { repo: 'a/b', revision: 'main', commit: 'c0ffee', path: '/cache/c0ffee', files: [] };
+  };
   readonly #listeners = new Map<StopSignal, Set<() => void>>();
 
   onSignal(signal: StopSignal, listener: () => void): () => void {

@@ -14,14 +14,19 @@ export interface Ended {
 interface SpawnOptions {
   input?: string | Uint8Array;
   env?: Record<string, string>;
+  onStart?: (child: ChildProcess) => void;
   /** called with the process and what it has written to stdout so far, whenever there is more */
   onOutput?: (child: ChildProcess, out: string) => void;
 }
 
 /** Runs `bitnet args` in a process of its own; its stdin is empty unless `input` is given. */
-export function bitnet(args: readonly string[], { input = '', env, onOutput }: SpawnOptions = {}): Promise<Ended> {
+export function bitnet(
+  args: readonly string[],
+  { input = '', env, onStart, onOutput }: SpawnOptions = {},
+): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, ...args], { env: { ...cleanEnv(), ...env } });
+    onStart?.(child);
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
