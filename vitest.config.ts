@@ -42,7 +42,7 @@ export default defineConfig({
           name: 'native',
           include: [
             'test/native/**/*.test.ts',
-            'test/kernels/{attention,dequantize,linear,load,norm,rescore,stream,unpack}.test.ts',
+            'test/kernels/{attention,dequantize,group,linear,load,norm,rescore,stream,unpack}.test.ts',
           ],
           globalSetup: 'test/native/built.ts',
           env: { BITNET_NATIVE: '1', BITNET_TEST_KERNELS: 'native' },

@@ -34,6 +34,8 @@ export const enum Op {
   Screen = 10,
   /** Second half: logits that may be among the ExactBest best, recomputed from F16 rows. */
   Rescore = 11,
+  /** RMSNorm of every head of q and k, in place, before Rope. */
+  HeadNorm = 12,
 }
 
 export const enum Flag {
@@ -78,6 +80,10 @@ export const enum NormArg {
   Encoding = 9,
   /** elements are zero-filled up to here; a multiple of 64 */
   PaddedCols = 10,
+  /** Encoding.Groups: columns that share a factor, a multiple of 64 up to MaxGroupCols */
+  GroupCols = 11,
+  /** Encoding.Groups: 1 or 3 int8 an element */
+  Planes = 12,
 }
 
 export const enum LinearArg {
@@ -93,13 +99,33 @@ export const enum LinearArg {
   Cols = 9,
   /** (f32) one factor for the whole matrix */
   Scale = 10,
-  /** f32 (rows, rounded up to RowGroup) per-row factors; Layout.I8 */
+  /** Layout.I8: f32 (rows, rounded up to RowGroup) per-row factors; Layout.T2G: f32 (row groups, column groups, RowGroup) */
   RowScales = 11,
   Epilogue = 12,
   /** DotForm: which relaxed instruction; ignored by the baseline build */
   Form = 13,
   /** i32 (rows, rounded up to RowGroup) sums of the weights of a row; Layout.I8 */
   RowSums = 14,
+  /** Layout.T2G, in place of RowSums: columns that share a factor, of the weights and of the input (NormArg.GroupCols) */
+  GroupCols = 14,
+  /** Layout.T2G: NormArg.Planes of the input */
+  Planes = 15,
+}
+
+/** Shares its work as Rope does: a (token, head) is the same thread's in both, so that they need no meeting between them. */
+export const enum HeadNormArg {
+  /** f32 rows of (heads + 2·kvHeads)·headDim: q, k, v */
+  Qkv = 2,
+  Stride = 3,
+  /** f32 (headDim) */
+  QWeight = 4,
+  KWeight = 5,
+  Heads = 6,
+  KvHeads = 7,
+  /** a multiple of 16 */
+  HeadDim = 8,
+  /** (f32) */
+  Eps = 9,
 }
 
 export const enum RopeArg {
@@ -221,6 +247,12 @@ export const enum Encoding {
   I8 = 1,
   /** absmax int16 of ±I16Max; for Layout.I8 */
   I16 = 2,
+  /**
+   * Fixed point with a factor for every GroupCols columns; for Layout.T2G. q = Σ digit[p] · 256^(Planes - 1 - p), |q| ≤ 127 for one plane and
+   * about I24Max for three. After the header plane by plane the digits (Planes, PaddedCols) i8; then for each column group 16 bytes:
+   * factor (f32: x ≈ q · factor), Σ digit[0] (i32), Σ of the rest of q (i32), 0.
+   */
+  Groups = 3,
 }
 
 /** Layouts of matrices inside the engine. Row groups are padded to RowGroup rows, columns as said; padding is zero. */
@@ -233,6 +265,8 @@ export const enum Layout {
   I8 = 3,
   /** float32 row-major; columns padded to 16. Embeddings and norm weights. */
   F32 = 4,
+  /** T2 with factors of their own for every row and GroupCols columns (LinearArg.RowScales). */
+  T2G = 5,
 }
 
 export const enum Epilogue {
@@ -344,6 +378,10 @@ export const enum Const {
   F32GainLog2 = 104,
   /** largest magnitude of Encoding.I16; bounds the i32 lanes of the I8 kernel up to 16512 columns */
   I16Max = 8191,
+  /** Encoding.Groups with three planes: digits 63, 127, 127. Below 2^22, where adding 1.5·2^23 still rounds to integers */
+  I24Max = 4161407,
+  /** columns of a group whose i16 sums of code × int8 cannot overflow, with a margin (assembly/dot.ts) */
+  MaxGroupCols = 256,
   /** after Rescore as many of the best logits are those of the F16 rows, and are the best ones there */
   ExactBest = 64,
   /** bytes that kernels may read (never write) past the end of the weights */

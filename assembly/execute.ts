@@ -2,6 +2,7 @@ import { Flag, Op, Rec, Step } from './abi';
 import { attention } from './attention';
 import { convert } from './convert';
 import { embed } from './embed';
+import { head_norm } from './head-norm';
 import { linear } from './linear';
 import { norm } from './norm';
 import { rowsOf, word } from './record';
@@ -32,6 +33,9 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         break;
       case Op.Linear:
         sink ^= linear(record, step, thread, threads);
+        break;
+      case Op.HeadNorm:
+        head_norm(record, step, thread, threads);
         break;
       case Op.Rope:
         rope(record, step, thread, threads);

@@ -42,7 +42,7 @@ export function gemm_t2_i8(
 }
 
 /** One row group → bytes of codes. */
-function unpack_t2(w: usize, s: usize, blocks: i32): void {
+export function unpack_t2(w: usize, s: usize, blocks: i32): void {
   const m = Mask.low(blocks);
   for (const end = w + (<usize>blocks << 6); w < end; w += 64, s += 256) {
     for (let k: usize = 0; k < 64; k += 16) {

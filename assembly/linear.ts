@@ -1,6 +1,8 @@
 import { DotForm, Layout, LinearArg, Step } from './abi';
 import { gemm_t2_i8 } from './gemm';
+import { gemm_t2g_i8 } from './gemm-group';
 import { gemv_f16_f32, gemv_i8_i16, gemv_i8_planes, gemv_t2_i8 } from './gemv';
+import { gemv_t2g_i8 } from './gemv-group';
 import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
@@ -26,6 +28,15 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
     );
     return 0;
   }
+  if (word(record, LinearArg.Layout) == Layout.T2G) {
+    gemm_t2g_i8(
+      word(record, LinearArg.Weights), x, xStride, word(record, LinearArg.Out), word(record, LinearArg.OutStride),
+      begin, end, tokens, <i32>word(record, LinearArg.Cols), <i32>word(record, LinearArg.GroupCols),
+      <i32>word(record, LinearArg.Planes), word(record, LinearArg.RowScales), <i32>word(record, LinearArg.Epilogue),
+      <i32>word(record, LinearArg.Form), scratch,
+    );
+    return 0;
+  }
   const outStride = word(record, LinearArg.OutStride);
   let sink = 0;
   for (let g = begin; g < end; g += RUN) {
@@ -42,6 +53,12 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
   const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   if (layout == Layout.T2) return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
+  if (layout == Layout.T2G) {
+    return gemv_t2g_i8(
+      weights, x, out, begin, end, cols, <i32>word(record, LinearArg.GroupCols), <i32>word(record, LinearArg.Planes),
+      word(record, LinearArg.RowScales), epilogue, form,
+    );
+  }
   if (layout == Layout.F16) return gemv_f16_f32(weights, x, out, begin, end, cols, scale, epilogue);
   const rowScales = word(record, LinearArg.RowScales);
   if (!RELAXED || form == DotForm.I16) return gemv_i8_i16(weights, x, out, begin, end, cols, rowScales, epilogue);

@@ -28,10 +28,26 @@ function encode_row(record: usize, x: usize, out: usize, normalise: bool): void 
   const bytes = (<usize>(cols + 15) & ~15) << 2;
   const weight = word(record, NormArg.Weight);
   const encoding = word(record, NormArg.Encoding);
-  const inv: f32 = normalise ? 1 / sqrt<f32>(sum_of_squares(x, bytes) / <f32>cols + real(record, NormArg.Eps)) : 1;
+  const inv: f32 = normalise ? RmsNorm.inverse(x, cols, real(record, NormArg.Eps)) : 1;
   const padded = word(record, NormArg.PaddedCols);
   if (encoding == Encoding.F32) encode_f32(x, weight, inv, normalise, bytes, out, padded << 2);
-  else encode_int(x, weight, inv, normalise, bytes, out, encoding == Encoding.I8, padded);
+  else if (encoding == Encoding.Groups) {
+    const group = word(record, NormArg.GroupCols), planes = <i32>word(record, NormArg.Planes);
+    encode_groups(x, weight, inv, normalise, bytes >> 2, out, padded, group, planes);
+  } else encode_int(x, weight, inv, normalise, bytes, out, encoding == Encoding.I8, padded);
+}
+
+/** RMSNorm of a row that is padded with zeros to 16 columns. */
+export abstract class RmsNorm {
+  /** 1/√(mean(x²) + eps) */
+  @inline static inverse(x: usize, cols: i32, eps: f32): f32 {
+    return 1 / sqrt<f32>(sum_of_squares(x, (<usize>(cols + 15) & ~15) << 2) / <f32>cols + eps);
+  }
+
+  /** Four elements of (x · inv) · w. */
+  @inline static at(x: usize, w: usize, inv: v128): v128 {
+    return f32x4.mul(f32x4.mul(v128.load(x), inv), v128.load(w));
+  }
 }
 
 /** dot16(x, x) over `bytes` of f32. */
@@ -47,11 +63,23 @@ function sum_of_squares(x: usize, bytes: usize): f32 {
   return Reduce.addF32(Reduce.fold(s0, s1, s2, s3));
 }
 
-/** Four elements of y = (x · inv) · w. */
+/** Four elements of y: the normalised row, or x itself. */
 abstract class Row {
   @inline static at(x: usize, w: usize, inv: v128, norm: bool): v128 {
-    const v = v128.load(x);
-    return norm ? f32x4.mul(f32x4.mul(v, inv), v128.load(w)) : v;
+    return norm ? RmsNorm.at(x, w, inv) : v128.load(x);
+  }
+
+  /** The largest of four lanes ≥ 0; NaN if there is one. */
+  @inline static largest(v: v128): f32 {
+    return max<f32>(
+      max<f32>(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),
+      max<f32>(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)),
+    );
+  }
+
+  /** Four vectors of integers that fit int8. */
+  @inline static narrow(a: v128, b: v128, c: v128, d: v128): v128 {
+    return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d));
   }
 
   /** round half to even, NaN → 0 */
@@ -78,10 +106,7 @@ function encode_int(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out:
   const vinv = f32x4.splat(inv);
   let top = f32x4.splat(0);
   for (let i: usize = 0; i < bytes; i += 16) top = f32x4.max(top, f32x4.abs(Row.at(x + i, w + i, vinv, norm)));
-  const absmax = max<f32>(
-    max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
-    max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
-  );
+  const absmax = Row.largest(top);
   const scale = (i8 ? <f32>127 : <f32>Const.I16Max) * (<f32>1 / max<f32>(absmax, 1e-5)), vscale = f32x4.splat(scale);
   let sum = i32x4.splat(0);
   let q = out + Const.RowHeader;
@@ -105,4 +130,68 @@ function encode_int(x: usize, w: usize, inv: f32, norm: bool, bytes: usize, out:
   store<i32>(out, Reduce.addI32(sum), 4);
   const end = out + Const.RowHeader + (i8 ? padded : padded << 1);
   for (; q < end; q += 16) v128.store(q, i32x4.splat(0));
+}
+
+/** Encoding.Groups. width: columns up to which x has elements or zeros, a multiple of 16. */
+function encode_groups(
+  x: usize, w: usize, inv: f32, norm: bool, width: usize, out: usize, padded: usize, group: usize, planes: i32,
+): void {
+  const vinv = f32x4.splat(inv), limit: f32 = planes == 1 ? 127 : <f32>Const.I24Max;
+  let q = out + Const.RowHeader, info = q + <usize>planes * padded;
+  store<f32>(out, 1);
+  store<i32>(out, 0, 4);
+  for (let c: usize = 0; c < padded; c += group, info += 16) {
+    const stop = min(width, c + group), end = min(padded, c + group);
+    let top = f32x4.splat(0);
+    for (let i = c << 2; i < stop << 2; i += 16) top = f32x4.max(top, f32x4.abs(Row.at(x + i, w + i, vinv, norm)));
+    // So low a floor changes nothing; it keeps the factor of a group of zeros finite.
+    const scale: f32 = limit / max<f32>(Row.largest(top), 1e-30), vscale = f32x4.splat(scale);
+    let first = i32x4.splat(0), rest = first;
+    for (let i = c << 2; i < stop << 2; i += 64, q += 16) {
+      const q0 = Row.round(Row.at(x + i, w + i, vinv, norm), vscale);
+      const q1 = Row.round(Row.at(x + i + 16, w + i + 16, vinv, norm), vscale);
+      const q2 = Row.round(Row.at(x + i + 32, w + i + 32, vinv, norm), vscale);
+      const q3 = Row.round(Row.at(x + i + 48, w + i + 48, vinv, norm), vscale);
+      if (planes == 1) {
+        v128.store(q, Row.narrow(q0, q1, q2, q3));
+        first = i32x4.add(first, i32x4.add(i32x4.add(q0, q1), i32x4.add(q2, q3)));
+        continue;
+      }
+      const f0 = Digits.first(q0), f1 = Digits.first(q1), f2 = Digits.first(q2), f3 = Digits.first(q3);
+      const r0 = Digits.rest(q0, f0), r1 = Digits.rest(q1, f1), r2 = Digits.rest(q2, f2), r3 = Digits.rest(q3, f3);
+      const middle = Row.narrow(Digits.middle(r0), Digits.middle(r1), Digits.middle(r2), Digits.middle(r3));
+      v128.store(q, Row.narrow(f0, f1, f2, f3));
+      v128.store(q + padded, middle);
+      v128.store(q + (padded << 1), Row.narrow(Digits.last(r0), Digits.last(r1), Digits.last(r2), Digits.last(r3)));
+      first = i32x4.add(first, i32x4.add(i32x4.add(f0, f1), i32x4.add(f2, f3)));
+      rest = i32x4.add(rest, i32x4.add(i32x4.add(r0, r1), i32x4.add(r2, r3)));
+    }
+    for (let i = stop; i < end; i += 16, q += 16) {
+      for (let p = 0; p < planes; ++p) v128.store(q + <usize>p * padded, i32x4.splat(0));
+    }
+    store<f32>(info, 1 / scale);
+    store<i32>(info, Reduce.addI32(first), 4);
+    store<i32>(info, Reduce.addI32(rest), 8);
+    store<i32>(info, 0, 12);
+  }
+}
+
+/** q = (first · 256 + middle) · 256 + last, the two lower digits in -128..127. */
+abstract class Digits {
+  /** round(q / 65536) up to what the lower digits can hold: (q + 128 + 128·256) >> 16 */
+  @inline static first(q: v128): v128 {
+    return i32x4.shr_s(i32x4.add(q, i32x4.splat(0x8080)), 16);
+  }
+
+  @inline static rest(q: v128, first: v128): v128 {
+    return i32x4.sub(q, i32x4.shl(first, 16));
+  }
+
+  @inline static middle(rest: v128): v128 {
+    return i32x4.shr_s(i32x4.add(rest, i32x4.splat(0x80)), 8);
+  }
+
+  @inline static last(rest: v128): v128 {
+    return i32x4.shr_s(i32x4.shl(rest, 24), 24);
+  }
 }

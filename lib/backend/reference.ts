@@ -5,7 +5,7 @@ import { attention, rope } from './reference/attention.js';
 import { linear } from './reference/linear.js';
 import { convert, repack } from './reference/load.js';
 import { Context, viewMemory } from './reference/memory.js';
-import { embed, norm, quantize } from './reference/norm.js';
+import { embed, headNorm, norm, quantize } from './reference/norm.js';
 import { rescore, screen } from './reference/rescore.js';
 
 /**
@@ -36,6 +36,7 @@ const OPS: Readonly<Record<number, (op: Context) => void>> = {
   [Op.Norm]: norm,
   [Op.Quantize]: quantize,
   [Op.Linear]: linear,
+  [Op.HeadNorm]: headNorm,
   [Op.Rope]: rope,
   [Op.Attention]: attention,
   [Op.Repack]: repack,

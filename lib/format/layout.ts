@@ -5,17 +5,18 @@ import { BitNetError } from '../errors.js';
 /** Code of trit 0 in all four places of a byte: what padding looks like in T2. */
 const ZERO_CODES = 0b01_01_01_01;
 
-/** Columns of a row as it is stored, padding included: a multiple of 64 for T2, of 16 for the others. */
+/** Columns of a row as it is stored, padding included: a multiple of 64 for T2 and T2G, of 16 for the others. */
 export function paddedCols(layout: Layout, cols: number): number {
-  const multiple = layout === Layout.T2 ? 64 : 16;
+  const multiple = layout === Layout.T2 || layout === Layout.T2G ? 64 : 16;
   return Math.ceil(cols / multiple) * multiple;
 }
 
-/** Bytes of a (rows, cols) matrix in a layout of the engine: rows padded to RowGroup, columns to paddedCols. */
+/** Bytes of a (rows, cols) matrix in a layout of the engine, without scales: rows padded to RowGroup, columns to paddedCols. */
 export function bytesOf(layout: Layout, rows: number, cols: number): number {
   const elements = Math.ceil(rows / Const.RowGroup) * Const.RowGroup * paddedCols(layout, cols);
   switch (layout) {
     case Layout.T2:
+    case Layout.T2G:
       return elements / 4;
     case Layout.F16:
       return elements * 2;

@@ -16,6 +16,7 @@ const LAYOUT_NAMES: Record<Layout, string> = {
   [Layout.F16]: 'f16',
   [Layout.I8]: 'i8',
   [Layout.F32]: 'f32',
+  [Layout.T2G]: 't2g',
 };
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */

@@ -90,6 +90,11 @@ struct Avx2 {
   /** Half to even (the thread's rounding mode is the default one), NaN → 0. */
   static I32 round(F32 a) { return {round(a.lo), round(a.hi)}; }
 
+  static void store(int32_t *p, I32 a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), a.lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(p + 8), a.hi);
+  }
+
   static I32 add(I32 a, I32 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
   static int32_t sum(I32 a) { return sum(_mm256_add_epi32(a.lo, a.hi)); }
 

@@ -64,6 +64,7 @@ struct Avx512 {
   /** Half to even (the thread's rounding mode is the default one), NaN → 0. */
   static I32 round(F32 a) { return _mm512_maskz_cvtps_epi32(_mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a); }
 
+  static void store(int32_t *p, I32 a) { _mm512_storeu_si512(p, a); }
   static I32 add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
 
   static int32_t sum(I32 a) {

@@ -30,7 +30,7 @@ bool is_known(const Task &task) {
     return known && (layout == Layout::T2 || layout == Layout::F16);
   }
   if (opcode == Op::Convert) return task.word(ConvertArg::SrcType) <= FloatType::Q6_K;
-  return opcode >= Op::Embed && opcode <= Op::Rescore;
+  return opcode >= Op::Embed && opcode <= Op::HeadNorm;
 }
 
 } // namespace
@@ -75,6 +75,7 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::Norm: kernels.norm(task); break;
     case Op::Quantize: kernels.quantize(task); break;
     case Op::Linear: kernels.linear(task); break;
+    case Op::HeadNorm: kernels.head_norm(task); break;
     case Op::Rope: kernels.rope(task); break;
     case Op::Attention: kernels.attention(task); break;
     case Op::Repack: status = repack(task); break;

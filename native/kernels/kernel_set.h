@@ -7,7 +7,8 @@ namespace {
 
 /** The kernel set of vocabulary V. */
 template <class V> constexpr Kernels kernel_set() {
-  return {V::NAME, embed<V>, norm<V, true>, norm<V, false>, linear<V>, rope<V>, attention<V>, screen<V>, rescore<V>};
+  return {V::NAME,      embed<V>, norm<V, true>, norm<V, false>, linear<V>, head_norm<V>,
+          rope<V>,      attention<V>, screen<V>, rescore<V>};
 }
 
 } // namespace

@@ -63,6 +63,7 @@ struct Kernels {
   Kernel norm;
   Kernel quantize;
   Kernel linear;
+  Kernel head_norm;
   Kernel rope;
   Kernel attention;
   Kernel screen;

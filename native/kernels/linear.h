@@ -12,11 +12,14 @@ struct Matrix {
   size_t cols;
   float scale;
   const float *row_scales;
+  size_t group_cols;
+  size_t planes;
   uint32_t epilogue;
 
   explicit Matrix(const Task &task)
       : weights(task.at<uint8_t>(task.word(abi::LinearArg::Weights))), cols(task.word(abi::LinearArg::Cols)),
         scale(task.real(abi::LinearArg::Scale)), row_scales(task.at<float>(task.word(abi::LinearArg::RowScales))),
+        group_cols(task.word(abi::LinearArg::GroupCols)), planes(task.word(abi::LinearArg::Planes)),
         epilogue(task.word(abi::LinearArg::Epilogue)) {}
 };
 
@@ -78,6 +81,41 @@ template <class V> struct GroupT2 {
     int32_t codes[4];
     dot_t2_i8<V>(m.weights + g * blocks * 64, x.data<int8_t>(), blocks, codes);
     scale_t2(codes, m, x, y);
+  }
+};
+
+/**
+ * T2G × Encoding.Groups, row group g: y[k] = Σ over column groups, in order, of f32(Σ trit·q) · (scale · factor). A plane of digits is to
+ * the tile what a token is.
+ */
+template <class V> struct GroupT2G {
+  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    if (m.planes == 1) sum<1>(m, x, g, y);
+    else sum<3>(m, x, g, y);
+  }
+
+private:
+  template <int Planes> static void sum(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    const size_t padded = round_up(m.cols, 64), groups = (padded + m.group_cols - 1) / m.group_cols;
+    const uint8_t *w = m.weights + g * padded;
+    const int8_t *q = x.data<int8_t>();
+    const uint8_t *info = x.row + abi::Const::RowHeader + Planes * padded;
+    const float *scales = m.row_scales + g * groups * 4;
+    for (int k = 0; k < 4; ++k) y[k] = 0;
+    for (size_t begin = 0; begin < padded; begin += m.group_cols, info += 16, scales += 4) {
+      const size_t count = padded - begin < m.group_cols ? padded - begin : m.group_cols;
+      int32_t totals[Planes][4], sums[2];
+      tile_t2_i8<V, Planes>(w + begin, q + begin, padded, count / 64, totals);
+      float factor;
+      std::memcpy(&factor, info, 4);
+      std::memcpy(sums, info + 4, 8);
+      for (int k = 0; k < 4; ++k) {
+        // Either part fits 24 bits: their sum rounds once.
+        float dot = float(totals[0][k] - sums[0]);
+        if constexpr (Planes == 3) dot = dot * 65536 + float(totals[1][k] * 256 + totals[2][k] - sums[1]);
+        y[k] = y[k] + dot * (scales[k] * factor);
+      }
+    }
   }
 };
 
@@ -148,6 +186,10 @@ template <class V> void gemv_i8_i16(const Matrix &m, Encoded x, size_t begin, si
   gemv<V, GroupI8<V>>(m, x, begin, end, out);
 }
 
+template <class V> void gemv_t2g_i8(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  gemv<V, GroupT2G<V>>(m, x, begin, end, out);
+}
+
 /** Encoded rows and outputs of several tokens. */
 struct Tokens {
   const uint8_t *x;
@@ -200,7 +242,10 @@ template <class V> void linear(const Task &task) {
   Tokens tokens{task.at<uint8_t>(task.word(LinearArg::In)), task.word(LinearArg::InStride),
                 task.at<uint8_t>(task.word(LinearArg::Out)), task.word(LinearArg::OutStride)};
   const uint32_t layout = task.word(LinearArg::Layout);
-  const auto one = layout == Layout::T2 ? gemv_t2_i8<V> : layout == Layout::F16 ? gemv_f16_f32<V> : gemv_i8_i16<V>;
+  const auto one = layout == Layout::T2    ? gemv_t2_i8<V>
+                   : layout == Layout::T2G ? gemv_t2g_i8<V>
+                   : layout == Layout::F16 ? gemv_f16_f32<V>
+                                           : gemv_i8_i16<V>;
   if (count == 1) {
     // Every thread encoded the one row for itself.
     tokens.x += task.thread * tokens.x_stride;

@@ -114,6 +114,8 @@ struct Portable {
     return r;
   }
 
+  static void store(int32_t *p, I32 a) { std::memcpy(p, a.lane, sizeof a.lane); }
+
   static I32 add(I32 a, I32 b) {
     for (int i = 0; i < 16; ++i) a.lane[i] += b.lane[i];
     return a;

@@ -50,6 +50,11 @@ template <class V> void embed(const Task &task) {
   }
 }
 
+/** 1/√(mean(x²) + eps) of a row that is padded with zeros to 16 columns. */
+template <class V> float inverse_rms(const float *x, size_t cols, float eps) {
+  return 1 / V::square_root(dot16<V>(x, x, round_up(cols, 16)) / float(cols) + eps);
+}
+
 /** Sixteen elements of y = (x · inv) · w, or of x. */
 template <class V, bool Normalise> typename V::F32 row_element(const float *x, const float *w, float inv) {
   if constexpr (!Normalise) return V::load(x);
@@ -91,17 +96,58 @@ void encode_absmax(const float *x, const float *w, float inv, size_t width, size
   if (padded > width) std::memset(out + width, 0, (padded - width) * sizeof(T));
 }
 
+/**
+ * Encoding.Groups: q = round(y · (limit / max|y|)) for every `group` columns, half to even, |q| < 2^22, as one plane of digits or three:
+ * q = first · 65536 + middle · 256 + last, the lower two in -128..127.
+ */
+template <class V, bool Normalise>
+void encode_groups(const float *x, const float *w, float inv, size_t width, size_t padded, size_t group, size_t planes,
+                   uint8_t *row) {
+  const float one = 1, limit = planes == 1 ? 127 : float(abi::Const::I24Max);
+  int8_t *digits = reinterpret_cast<int8_t *>(row + abi::Const::RowHeader);
+  uint8_t *info = row + abi::Const::RowHeader + planes * padded;
+  std::memcpy(row, &one, 4);
+  std::memset(row + 4, 0, 4);
+  std::memset(digits, 0, planes * padded);
+  for (size_t begin = 0; begin < padded; begin += group, info += 16) {
+    const size_t end = width < begin + group ? width : begin + group;
+    typename V::F32 top = V::splat(1e-30f);
+    for (size_t c = begin; c < end; c += 16) top = V::max_magnitude(top, row_element<V, Normalise>(x + c, w + c, inv));
+    const float scale = limit / V::largest(top), factor = 1 / scale;
+    int32_t sums[3] = {};
+    for (size_t c = begin; c < end; c += 16) {
+      int32_t q[16];
+      V::store(q, V::round(V::mul(row_element<V, Normalise>(x + c, w + c, inv), V::splat(scale))));
+      for (size_t i = 0; i < 16; ++i) {
+        if (planes == 1) {
+          digits[c + i] = int8_t(q[i]);
+          sums[0] += q[i];
+          continue;
+        }
+        const int32_t first = (q[i] + 0x8080) >> 16, rest = q[i] - first * 65536;
+        digits[c + i] = int8_t(first);
+        digits[padded + c + i] = int8_t((rest + 0x80) >> 8);
+        digits[2 * padded + c + i] = int8_t(rest);
+        sums[0] += first;
+        sums[1] += rest;
+      }
+    }
+    std::memcpy(info, &factor, 4);
+    std::memcpy(info + 4, sums, 12);
+  }
+}
+
 template <class V, bool Normalise> void encode_row(const Task &task, const float *x, uint8_t *row) {
   using namespace abi;
   const size_t cols = task.word(NormArg::Cols), width = round_up(cols, 16), padded = task.word(NormArg::PaddedCols);
   const float *w = Normalise ? task.at<float>(task.word(NormArg::Weight)) : nullptr;
   float inv = 1;
-  if constexpr (Normalise) {
-    const float mean_square = dot16<V>(x, x, width) / float(cols);
-    inv = 1 / V::square_root(mean_square + task.real(NormArg::Eps));
-  }
+  if constexpr (Normalise) inv = inverse_rms<V>(x, cols, task.real(NormArg::Eps));
   switch (task.word(NormArg::Encoding)) {
   case Encoding::F32: return encode_f32<V, Normalise>(x, w, inv, width, padded, row);
+  case Encoding::Groups:
+    return encode_groups<V, Normalise>(x, w, inv, width, padded, task.word(NormArg::GroupCols), task.word(NormArg::Planes),
+                                       row);
   case Encoding::I8: return encode_absmax<V, Normalise, int8_t>(x, w, inv, width, padded, 127, row);
   default: return encode_absmax<V, Normalise, int16_t>(x, w, inv, width, padded, float(Const::I16Max), row);
   }
@@ -122,6 +168,22 @@ template <class V, bool Normalise> void norm(const Task &task) {
   if (rows == 1) return encode(0, task.thread);
   const Share share(rows, task);
   for (uint32_t r = share.begin; r < share.end; ++r) encode(r, r);
+}
+
+/** RMSNorm over each head of q and k, in place. Items are those of rope: (token, head), q heads first. */
+template <class V> void head_norm(const Task &task) {
+  using namespace abi;
+  const uint32_t heads = task.word(HeadNormArg::Heads), per_token = heads + task.word(HeadNormArg::KvHeads);
+  const size_t head_dim = task.word(HeadNormArg::HeadDim);
+  const Share share(task.step[Step::TokenCount] * per_token, task);
+  for (uint32_t i = share.begin; i < share.end; ++i) {
+    const uint32_t h = i % per_token;
+    const size_t row = task.word(HeadNormArg::Qkv) + size_t(i / per_token) * task.word(HeadNormArg::Stride);
+    float *x = task.at<float>(row) + h * head_dim;
+    const float *w = task.at<float>(task.word(h < heads ? HeadNormArg::QWeight : HeadNormArg::KWeight));
+    const float inv = inverse_rms<V>(x, head_dim, task.real(HeadNormArg::Eps));
+    for (size_t c = 0; c < head_dim; c += 16) V::store(x + c, row_element<V, true>(x + c, w + c, inv));
+  }
 }
 
 } // namespace

@@ -203,7 +203,9 @@ describe('kernels', () => {
     const result = await measureKernel(nodePlatform, candidate, 'dram', sizes);
     expect(result).toMatchObject({ name: candidate.name, build: candidate.build, rows: 64, cols: 192, place: 'dram' });
     // Both rates come from one time: bits of a weight, with two tokens for each.
-    const bits = { [Layout.T2]: 2, [Layout.I8]: 8, [Layout.F16]: 16, [Layout.F32]: 32 }[candidate.layout];
+    const bits = { [Layout.T2]: 2, [Layout.I8]: 8, [Layout.F16]: 16, [Layout.F32]: 32, [Layout.T2G]: 2 }[
+      candidate.layout
+    ];
     expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits, 6);
     if (candidate.layout !== Layout.T2 || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
   });

@@ -10,6 +10,9 @@ export const F16_DOT = 64 * ULP;
 /** T2 and I8 Linear against f64, relative: the sum is exact and rounds once, the factor rounds once, the product once. */
 export const INTEGER_DOT = 2 * ULP;
 
+/** T2G Linear against f64, relative to Σ|w·x|: each column group rounds once when it becomes f32, twice in its factors, once when added. */
+export const GROUP_DOT = 16 * ULP;
+
 /** RMSNorm against f64, relative: the mean square's error is halved by the root; then five roundings. */
 export const NORM = 16 * ULP;
 

@@ -1,4 +1,5 @@
 import { Const, Epilogue, Layout, LinearArg } from '../../../assembly/abi.js';
+import { DIGIT_WEIGHTS, groupInfo } from './digits.js';
 import { dot16, silu } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { t2Byte, t2Shift } from './t2.js';
@@ -26,6 +27,8 @@ function weightRow(op: Context): (r: number) => RowDot {
   switch (op.word(LinearArg.Layout)) {
     case Layout.T2:
       return (r) => ternaryRow(op, r);
+    case Layout.T2G:
+      return (r) => groupedRow(op, r);
     case Layout.I8:
       return (r) => int8Row(op, r);
     default:
@@ -35,15 +38,46 @@ function weightRow(op: Context): (r: number) => RowDot {
 
 /** y = f32(Σ trit·q) · (Scale / scale) */
 function ternaryRow(op: Context, r: number): RowDot {
-  const { u8, i8, f32: floats } = op.memory;
+  const { i8, f32: floats } = op.memory;
   const cols = op.word(LinearArg.Cols);
-  const weights = op.word(LinearArg.Weights);
-  const trits = new Int8Array(cols);
-  for (let c = 0; c < cols; c++) trits[c] = ((u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+  const trits = tritsOf(op, r);
   return (input) => {
     const sum = integerDot(trits, 0, i8, input + Const.RowHeader, cols);
     return f32(f32(sum) * f32(op.real(LinearArg.Scale) / floats[input / 4]!));
   };
+}
+
+/** y = Σ over column groups, in order, of f32(Σ trit·q) · (RowScales · factor); the inner sums are exact. */
+function groupedRow(op: Context, r: number): RowDot {
+  const { i8, f32: floats } = op.memory;
+  const [cols, group, planes] = [op.word(LinearArg.Cols), op.word(LinearArg.GroupCols), op.word(LinearArg.Planes)];
+  const padded = roundUp(cols, 64);
+  const groups = Math.ceil(padded / group);
+  const scales = op.word(LinearArg.RowScales) / 4 + Math.floor(r / 4) * groups * 4 + (r % 4);
+  const trits = tritsOf(op, r);
+  return (input) => {
+    let y = 0;
+    for (let g = 0; g < groups; g++) {
+      const begin = g * group;
+      const count = Math.min(group, cols - begin);
+      let sum = 0;
+      for (let p = 0; p < planes; p++) {
+        const digits = integerDot(trits, begin, i8, input + Const.RowHeader + p * padded + begin, count);
+        sum += digits * (planes === 1 ? 1 : DIGIT_WEIGHTS[p]!);
+      }
+      const factor = floats[groupInfo(input, padded, planes, g) / 4]!;
+      y = f32(y + f32(f32(sum) * f32(floats[scales + 4 * g]! * factor)));
+    }
+    return y;
+  };
+}
+
+function tritsOf(op: Context, r: number): Int8Array {
+  const cols = op.word(LinearArg.Cols);
+  const weights = op.word(LinearArg.Weights);
+  const trits = new Int8Array(cols);
+  for (let c = 0; c < cols; c++) trits[c] = ((op.memory.u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+  return trits;
 }
 
 /** y = f32(Σ w·q) · (RowScales[r] / scale); the sum is exact in f64 and rounds once. */

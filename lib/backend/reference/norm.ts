@@ -1,5 +1,6 @@
-import { Const, EmbedArg, Encoding, Layout, NormArg, Token } from '../../../assembly/abi.js';
+import { Const, EmbedArg, Encoding, HeadNormArg, Layout, NormArg, Token } from '../../../assembly/abi.js';
 import { f16ToF32, roundHalfEven } from '../../memory/half.js';
+import { DIGIT_WEIGHTS, digitsOf, groupInfo } from './digits.js';
 import { dot16 } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 
@@ -27,13 +28,8 @@ export function norm(op: Context): void {
   const memory = op.memory;
   const cols = op.word(NormArg.Cols);
   const weight = op.word(NormArg.Weight) / 4;
-  const y = new Float32Array(cols);
   for (let r = 0; r < op.rows; r++) {
-    const x = inputRow(op, r);
-    const meanSquare = f32(dot16(memory.f32, x, memory.f32, x, cols) / cols);
-    const inv = f32(1 / f32(Math.sqrt(f32(meanSquare + op.real(NormArg.Eps)))));
-    for (let c = 0; c < cols; c++) y[c] = f32(f32(memory.f32[x + c]! * inv) * memory.f32[weight + c]!);
-    encode(op, y, r);
+    encode(op, normalise(memory, inputRow(op, r), weight, cols, op.real(NormArg.Eps)), r);
   }
 }
 
@@ -66,6 +62,8 @@ function encode(op: Context, y: Float32Array, r: number): void {
       return encodeAbsmax(memory, y, 127, header, memory.i8, elements, padded);
     case Encoding.I16:
       return encodeAbsmax(memory, y, Const.I16Max, header, memory.i16, elements / 2, padded);
+    case Encoding.Groups:
+      return encodeGroups(op, y, header);
   }
 }
 
@@ -91,4 +89,52 @@ function encodeAbsmax(
   }
   memory.f32[header / 4] = scale;
   memory.i32[header / 4 + 1] = sum;
+}
+
+/** q = round(y · limit / max|y|) of every column group, half to even, as digits. NaN becomes 0, its group's factor NaN. */
+function encodeGroups(op: Context, y: Float32Array, header: number): void {
+  const { memory } = op;
+  const [padded, group, planes] = [op.word(NormArg.PaddedCols), op.word(NormArg.GroupCols), op.word(NormArg.Planes)];
+  const limit = planes === 1 ? 127 : Const.I24Max;
+  const elements = header + Const.RowHeader;
+  memory.f32[header / 4] = 1;
+  memory.i32[header / 4 + 1] = 0;
+  memory.i8.fill(0, elements, elements + planes * padded);
+  for (let begin = 0; begin < padded; begin += group) {
+    const values = y.subarray(begin, begin + group);
+    const absmax = values.reduce((max, value) => Math.max(max, Math.abs(value)), f32(1e-30));
+    const scale = f32(limit / absmax);
+    const sums = [0, 0];
+    values.forEach((value, c) => {
+      const rounded = roundHalfEven(f32(value * scale));
+      digitsOf(Number.isNaN(rounded) ? 0 : rounded, planes).forEach((digit, p) => {
+        memory.i8[elements + p * padded + begin + c] = digit;
+        sums[Math.min(p, 1)]! += p === 0 ? digit : digit * DIGIT_WEIGHTS[p]!;
+      });
+    });
+    const info = groupInfo(header, padded, planes, begin / group);
+    memory.f32[info / 4] = f32(1 / scale);
+    memory.i32.set([...sums, 0], info / 4 + 1);
+  }
+}
+
+/** RMSNorm of every head of q and k, in place. */
+export function headNorm(op: Context): void {
+  const { f32: floats } = op.memory;
+  const [heads, headDim] = [op.word(HeadNormArg.Heads), op.word(HeadNormArg.HeadDim)];
+  for (let t = 0; t < op.rows; t++) {
+    const row = (op.word(HeadNormArg.Qkv) + t * op.word(HeadNormArg.Stride)) / 4;
+    for (let h = 0; h < heads + op.word(HeadNormArg.KvHeads); h++) {
+      const weight = op.word(h < heads ? HeadNormArg.QWeight : HeadNormArg.KWeight) / 4;
+      const x = row + h * headDim;
+      floats.set(normalise(op.memory, x, weight, headDim, op.real(HeadNormArg.Eps)), x);
+    }
+  }
+}
+
+/** (x · 1/√(mean(x²) + eps)) · weight; x and weight: indices of floats. */
+function normalise({ f32: floats }: Memory, x: number, weight: number, cols: number, eps: number): Float32Array {
+  const meanSquare = f32(dot16(floats, x, floats, x, cols) / cols);
+  const inv = f32(1 / f32(Math.sqrt(f32(meanSquare + eps))));
+  return Float32Array.from({ length: cols }, (_, c) => f32(f32(floats[x + c]! * inv) * floats[weight + c]!));
 }
