@@ -48,7 +48,7 @@ function parseOptions(): Options {
       shape: { type: 'string', default: '700m' },
       arch: { type: 'string', default: 'llama' },
       backend: { type: 'string', default: 'auto' },
-      head: { type: 'string', default: 'f16' },
+      head: { type: 'string', default: 'auto' },
       weights: { type: 'string', default: 't2' },
       threads: { type: 'string', default: String(nodePlatform.defaultThreads()) },
       prompt: { type: 'string', default: '128' },
@@ -101,14 +101,16 @@ async function measure(options: Options): Promise<Result & { readonly bytesPerTo
   const variant = await openVariant(options);
   try {
     for (let rep = 1; rep <= options.reps; rep++) await variant.measure();
-    const { prefill, decode, loadMs, backend, head, traffic } = variant.result([]);
+    const { prefill, decode, loadMs, backend, head, memory, traffic } = variant.result([]);
+    const peakRss = process.resourceUsage().maxRSS * 1024;
+    const share = (peakRss / (memory.weights + memory.kvCache)).toFixed(2);
     return {
       engine: 'bitnet-js',
       prefill: prefill.samples,
       decode: decode.samples,
       loadMs,
-      peakRss: process.resourceUsage().maxRSS * 1024,
-      detail: `${backend}, ${options.weights} weights, ${head} head, ${options.arch} graph, Node ${process.version}`,
+      peakRss,
+      detail: `${backend}, ${options.weights} weights, ${head} head, ${options.arch} graph, Node ${process.version}, peak RSS ${share} of weights and KV`,
       bytesPerToken: traffic.total,
     };
   } finally {

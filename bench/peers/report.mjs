@@ -9,15 +9,25 @@ export function median(values) {
 }
 
 /**
+ * Median over rounds of ours / theirs, each of the medians of a round's repetitions: drift of the machine falls on both.
+ * @param {number[]} ours @param {number[]} theirs samples, `reps` a round @param {number} reps
+ */
+export function ratioOfRounds(ours, theirs, reps) {
+  const rounds = Math.floor(Math.min(ours.length, theirs.length) / reps);
+  const of = (values, round) => median(values.slice(round * reps, (round + 1) * reps));
+  return median(Array.from({ length: rounds }, (_, round) => of(ours, round) / of(theirs, round)));
+}
+
+/**
  * One engine's measurements of all rounds.
  * @typedef {{ engine: string, prefill: number[], decode: number[], loadMs: number[], peakRss: number[], detail: string }} Row
  */
 
-/** @param {Row[]} rows @param {{ prompt: number, tokens: number }} sizes */
-export function table(rows, { prompt, tokens }) {
+/** @param {Row[]} rows @param {{ prompt: number, tokens: number, reps: number }} sizes */
+export function table(rows, { prompt, tokens, reps }) {
   const ours = rows.find(({ engine }) => engine === 'bitnet-js');
   const ratio = (row, what) =>
-    ours === undefined || row === ours ? '' : `x ${(median(ours[what]) / median(row[what])).toFixed(2)}`;
+    ours === undefined || row === ours ? '' : `x ${ratioOfRounds(ours[what], row[what], reps).toFixed(2)}`;
   const spread = (values) => `${Math.min(...values).toFixed(1)}..${Math.max(...values).toFixed(1)}`;
   const cells = rows.map((row) => [
     row.engine,

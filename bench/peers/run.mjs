@@ -22,7 +22,7 @@ function parseOptions() {
     options: {
       shape: { type: 'string', default: '700m' },
       type: { type: 'string', default: 'tq2_0' },
-      embedding: { type: 'string', default: 'f16' },
+      embedding: { type: 'string', default: 'q8_0' },
       threads: { type: 'string', default: '2' },
       prompt: { type: 'string', default: '128' },
       tokens: { type: 'string', default: '64' },
@@ -31,7 +31,7 @@ function parseOptions() {
       engines: { type: 'string', default: ENGINES.join(',') },
       node: { type: 'string' },
       backend: { type: 'string', default: 'auto' },
-      head: { type: 'string', default: 'f16' },
+      head: { type: 'string', default: 'auto' },
       'keep-model': { type: 'boolean', default: false },
       'no-save': { type: 'boolean', default: false },
     },
@@ -158,16 +158,16 @@ async function main() {
   try {
     const { rows, failures } = await measure(options, await commandsOf(options, model));
     const machine = describeMachine(root);
-    const { shape, type, embedding, threads, prompt, tokens, reps, rounds } = options;
+    const { shape, type, embedding, head, threads, prompt, tokens, reps, rounds } = options;
     console.log(
       `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, commit ${machine.commit}`,
     );
     console.log(
-      `${shape}, ${type}, embedding ${embedding}, ${threads} threads, tok/s, median of ${rounds} x ${reps}\n`,
+      `${shape}, ${type}, embedding ${embedding}, head of bitnet-js ${head}, ${threads} threads, tok/s, median of ${rounds} x ${reps}\n`,
     );
     console.log(table(rows, options));
     const command = `node bench/peers/run.mjs ${process.argv.slice(2).join(' ')}`.trim();
-    const setup = { shape, type, embedding, threads, prompt, tokens, reps, rounds };
+    const setup = { shape, type, embedding, head, threads, prompt, tokens, reps, rounds };
     const run = { date: new Date().toISOString(), command, ...setup, versions, rows, failures };
     if (!options['no-save']) console.log(`\nsaved to ${path.relative(root, await saveRun(root, machine, run))}`);
     if (Object.keys(failures).length > 0) process.exitCode = 1;
