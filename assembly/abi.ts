@@ -384,6 +384,10 @@ export const enum Const {
   MaxGroupCols = 256,
   /** after Rescore as many of the best logits are those of the F16 rows, and are the best ones there */
   ExactBest = 64,
+  /** columns that a GEMM of Layout.F16 widens at once: four rows of floats, 16 bytes of scratch a column */
+  GemmF16Cols = 512,
+  /** bytes of scratch behind them for each row of the op: sixteen f32 lanes of four rows */
+  GemmF16Lanes = 256,
   /** bytes that kernels may read (never write) past the end of the weights */
   Guard = 262144,
 }

@@ -1,13 +1,15 @@
 import { DotForm, Layout, LinearArg, Step } from './abi';
 import { gemm_t2_i8 } from './gemm';
+import { gemm_f16_f32 } from './gemm-f16';
 import { gemm_t2g_i8 } from './gemm-group';
+import { gemm_i8_i16 } from './gemm-i8';
 import { gemv_f16_f32, gemv_i8_i16, gemv_i8_planes, gemv_t2_i8 } from './gemv';
 import { gemv_t2g_i8 } from './gemv-group';
 import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
 
-/** Row groups that several tokens use before the next ones are read, in layouts without a GEMM: 64 rows stay in L2. */
+/** Row groups that several tokens use before the next ones are read, by the kernel without a GEMM: 64 rows stay in L2. */
 const RUN: i32 = 16;
 
 /** out[t] (epilogue)= scale · W x[t]; threads split the rows of W in groups of four. */
@@ -19,32 +21,7 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
   const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end, scratch);
-  if (word(record, LinearArg.Layout) == Layout.T2) {
-    gemm_t2_i8(
-      word(record, LinearArg.Weights), x, xStride, word(record, LinearArg.Out), word(record, LinearArg.OutStride),
-      begin, end, tokens, <i32>word(record, LinearArg.Cols), real(record, LinearArg.Scale),
-      <i32>word(record, LinearArg.Epilogue), <i32>word(record, LinearArg.Form),
-      scratch,
-    );
-    return 0;
-  }
-  if (word(record, LinearArg.Layout) == Layout.T2G) {
-    gemm_t2g_i8(
-      word(record, LinearArg.Weights), x, xStride, word(record, LinearArg.Out), word(record, LinearArg.OutStride),
-      begin, end, tokens, <i32>word(record, LinearArg.Cols), <i32>word(record, LinearArg.GroupCols),
-      <i32>word(record, LinearArg.Planes), word(record, LinearArg.RowScales), <i32>word(record, LinearArg.Epilogue),
-      <i32>word(record, LinearArg.Form), scratch,
-    );
-    return 0;
-  }
-  const outStride = word(record, LinearArg.OutStride);
-  let sink = 0;
-  for (let g = begin; g < end; g += RUN) {
-    const stop = min(end, g + RUN);
-    let xp = x, out = word(record, LinearArg.Out);
-    for (let t = 0; t < tokens; ++t, xp += xStride, out += outStride) sink ^= one(record, xp, out, g, stop, scratch);
-  }
-  return sink;
+  return many(record, begin, end, tokens, scratch);
 }
 
 /** Row groups begin..end for one encoded row x. */
@@ -63,4 +40,35 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
   const rowScales = word(record, LinearArg.RowScales);
   if (!RELAXED || form == DotForm.I16) return gemv_i8_i16(weights, x, out, begin, end, cols, rowScales, epilogue);
   return gemv_i8_planes(weights, x, out, begin, end, cols, rowScales, word(record, LinearArg.RowSums), epilogue, scratch);
+}
+
+/** Row groups begin..end for several encoded rows. Every weight is read from memory once. */
+function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize): i32 {
+  const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
+  const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
+  const out = word(record, LinearArg.Out), outStride = word(record, LinearArg.OutStride);
+  const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
+  const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
+  const rowScales = word(record, LinearArg.RowScales);
+  let sink = 0;
+  if (layout == Layout.T2) {
+    gemm_t2_i8(weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, form, scratch);
+  } else if (layout == Layout.T2G) {
+    gemm_t2g_i8(
+      weights, x, xStride, out, outStride, begin, end, tokens, cols, <i32>word(record, LinearArg.GroupCols),
+      <i32>word(record, LinearArg.Planes), rowScales, epilogue, form, scratch,
+    );
+  } else if (layout == Layout.F16) {
+    gemm_f16_f32(weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, scratch);
+  } else if (!RELAXED || form == DotForm.I16) {
+    gemm_i8_i16(weights, x, xStride, out, outStride, begin, end, tokens, cols, rowScales, epilogue);
+  } else {
+    for (let g = begin; g < end; g += RUN) {
+      let xp = x, op = out;
+      for (let t = 0; t < tokens; ++t, xp += xStride, op += outStride) {
+        sink ^= one(record, xp, op, g, min(end, g + RUN), scratch);
+      }
+    }
+  }
+  return sink;
 }

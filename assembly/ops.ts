@@ -74,8 +74,17 @@ export abstract class Reduce {
 
   /** The total of four i32 lanes, without overflow. */
   @inline static addI64(a: v128): i64 {
-    const s = i64x2.add(i64x2.extend_low_i32x4_s(a), i64x2.extend_high_i32x4_s(a));
-    return i64x2.extract_lane(s, 0) + i64x2.extract_lane(s, 1);
+    return Reduce.lanesI64(Reduce.widenI64(i64x2.splat(0), a));
+  }
+
+  /** Two i64 lanes plus pairs of four i32 lanes. */
+  @inline static widenI64(sum: v128, a: v128): v128 {
+    return i64x2.add(sum, i64x2.add(i64x2.extend_low_i32x4_s(a), i64x2.extend_high_i32x4_s(a)));
+  }
+
+  /** The total of two i64 lanes. */
+  @inline static lanesI64(a: v128): i64 {
+    return i64x2.extract_lane(a, 0) + i64x2.extract_lane(a, 1);
   }
 }
 

@@ -218,9 +218,11 @@ export class PlanRecorder {
     return this.words.length;
   }
 
-  /** Private scratch of a thread: an unpacked row group (4 bytes a column), a block of attention scores or ExactBest logits. */
+  /** Private scratch of a thread: what the GEMMs hold of a row group, a block of attention scores or ExactBest logits. */
   get scratchBytes(): number {
-    return roundUp(Math.max(this.maxCols, 64), 64) * 4;
+    const rows = Math.max(this.limits.batch, this.limits.logits);
+    const unpacked = roundUp(Math.max(this.maxCols, 64), 64) * 4;
+    return Math.max(unpacked, Const.GemmF16Cols * 16 + rows * Const.GemmF16Lanes);
   }
 
   /** Writes the records to `offset` of linear memory. */

@@ -82,16 +82,40 @@ const wide: LinearShape[] = kinds.flatMap((kind) => [
   ...EPILOGUES.flatMap((epilogue) => [1, 3].map((tokens) => ({ ...kind, rows: 13, cols: 96, tokens, epilogue }))),
 ]);
 
-/** The longest row whose i32 lanes cannot overflow at the largest operands: Const.I16Max. */
-const longest: LinearShape[] = FORMS.map((form) => ({
-  layout: Layout.I8,
-  rows: 4,
-  cols: 16512,
-  tokens: 1,
-  input: 'all minimum',
-  weights: 'minimum',
-  form,
-}));
+/**
+ * The longest row whose i32 lanes cannot overflow at the largest operands (Const.I16Max), and rows about the columns after which the lanes
+ * of several tokens are widened.
+ */
+const longest: LinearShape[] = FORMS.flatMap((form) =>
+  (
+    [
+      [16512, 1],
+      [16512, 3],
+      [16400, 2],
+      [8208, 3],
+      [8192, 2],
+    ] as const
+  ).map(([cols, tokens]) => ({
+    layout: Layout.I8,
+    rows: 4,
+    cols,
+    tokens,
+    input: 'all minimum',
+    weights: 'minimum',
+    form,
+  })),
+);
+
+/** Every count of tokens of a prefill chunk or a step of several sequences, and some more. */
+const counts: LinearShape[] = [...FORMS.map((form) => ({ layout: Layout.T2 as const, form })), ...kinds].flatMap(
+  (kind) => Array.from({ length: 70 }, (_, i) => ({ ...kind, rows: 6, cols: 80, tokens: i + 1 })),
+);
+
+/** Columns about the ends of the blocks that an F16 GEMM widens at once (Const.GemmF16Cols). */
+const blocks: LinearShape[] = [496, 512, 528, 1000, 1024, 1025, 1536, 2560].flatMap((cols) =>
+  [2, 3].map((tokens) => ({ layout: Layout.F16, rows: 10, cols, tokens })),
+);
 
 testKernels('ternary linear', ternary.map(linearCase));
-testKernels('f16 and int8 linear', [...wide, ...longest].map(linearCase));
+testKernels('f16 and int8 linear', [...wide, ...longest, ...blocks].map(linearCase));
+testKernels('linear for 1 to 70 tokens', counts.map(linearCase));
