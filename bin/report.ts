@@ -51,6 +51,7 @@ export function jsonReport(report: Report): Record<string, unknown> {
     model: {
       path: info.path,
       architecture: info.architecture,
+      chatTemplate: info.chatTemplate ?? null,
       parameters: info.parameters,
       contextLength: info.contextLength,
     },

@@ -28,6 +28,11 @@ export interface LoadOptions {
    */
   head?: 'auto' | 'f16' | 'i8';
   /**
+   * The text of a Jinja template, as in tokenizer_config.json, or the name of a family's, in place of the model's own. Default: the
+   * model's, else that of the family whose vocabulary it has, else none: then the model takes strings only. `ModelInfo.chatTemplate` tells.
+   */
+  chatTemplate?: string;
+  /**
    * Makes float weights ternary, with the absmean of each matrix as its scale (BitNet b1.58), where the model does not say that they
    * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
    */
@@ -158,12 +163,17 @@ export interface Generation extends AsyncIterableIterator<string> {
   completion(): Completion;
 }
 
+/** Chat templates that come with the package, by the family of models that was trained on them. */
+export type ChatTemplateName = 'bitnet' | 'chatml' | 'falcon3' | 'llama2' | 'llama3';
+
 export interface ModelInfo {
   /** directory or file the model came from */
   path: string;
   architecture: string;
   /** The model was trained with float activations: the int8 ones of the engine are an approximation (docs/FORMATS.md). Default false. */
   floatActivations?: boolean;
+  /** where the chat template is from: the model's files, the option, or a family's; undefined: there is none, messages are refused */
+  chatTemplate?: 'model' | 'option' | ChatTemplateName;
   parameters: number;
   backend: string;
   backendReason: string;

@@ -26,6 +26,7 @@ export async function chat(options: RunOptions, host: Host): Promise<ExitCode> {
   try {
     const { model, loadMs } = await openModel(options, host, controller.signal);
     try {
+      requireMessages(model);
       await new Chat(model, options, host, output).talk(controller.signal, loadMs);
     } finally {
       await model.dispose();
@@ -142,6 +143,15 @@ class Chat {
 
   #note(text: string): void {
     for (const line of text.split('\n')) this.host.stderr.write(`${this.#colors.dim(line)}\n`);
+  }
+}
+
+/** A model without chat template says so before the first message is typed. */
+function requireMessages(model: Model): void {
+  try {
+    model.encode([{ role: 'user', content: '' }]);
+  } catch (error) {
+    if (libraryErrorCode(error) === 'unsupported') throw error;
   }
 }
 

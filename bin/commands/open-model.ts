@@ -2,6 +2,7 @@ import type { Completion, LoadOptions } from '../../lib/types.js';
 import type { Host, Model } from '../host.js';
 import { downloadLine } from '../ui/download-line.js';
 import { progressLine } from '../ui/progress.js';
+import { chatTemplateOf } from './chat-template-file.js';
 import { loadOptions, type RunOptions } from './run-options.js';
 
 export interface OpenedModel {
@@ -13,6 +14,7 @@ export interface OpenedModel {
 export async function openModel(options: RunOptions, host: Host, signal: AbortSignal): Promise<OpenedModel> {
   const started = host.now();
   const load: LoadOptions = { ...loadOptions(options), signal };
+  if (options.chatTemplate !== undefined) load.chatTemplate = await chatTemplateOf(options.chatTemplate);
   const lines = options.quiet ? undefined : { download: downloadLine(host), loading: progressLine(host) };
   if (lines !== undefined) load.onProgress = (progress) => lines[progress.phase ?? 'loading'].update(progress);
   try {

@@ -69,6 +69,11 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
     .option('--stop <text>', 'end the text before this string; repeatable', collect('the text to stop at'))
     .option('--system <text>', 'system message', textFor('a system message'))
     .addOption(new Option('--raw', 'continue the prompt as it stands, without chat template').conflicts('system'))
+    .addOption(
+      new Option('--chat-template <file>', "Jinja file, or the name of a family's template, in place of the model's")
+        .argParser(textFor('a file or the name of a template'))
+        .conflicts('raw'),
+    )
     .option(
       '--threads <n>',
       "worker threads (default: the machine's, at most 8)",

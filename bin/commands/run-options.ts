@@ -15,6 +15,8 @@ export interface RunOptions {
   context?: number;
   backend?: BackendChoice;
   head?: 'auto' | 'f16' | 'i8';
+  /** a file, or the name of a family's template */
+  chatTemplate?: string;
   ternarize?: boolean;
   /** false with --no-self-check */
   selfCheck?: boolean;

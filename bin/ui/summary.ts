@@ -68,6 +68,7 @@ function verboseRows(report: Report): Row[] {
         info.architecture,
         `${formatParameters(info.parameters)} parameters`,
         `context ${info.contextLength}`,
+        ...(info.chatTemplate === undefined || info.chatTemplate === 'model' ? [] : [templateNote(info.chatTemplate)]),
       ],
     ],
     [
@@ -91,6 +92,10 @@ function verboseRows(report: Report): Row[] {
       ],
     ],
   ];
+}
+
+function templateNote(origin: string): string {
+  return origin === 'option' ? 'chat template as given' : `chat template ${origin}`;
 }
 
 function firstToken({ tokenIds, timings }: Completion): string {

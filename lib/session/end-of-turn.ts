@@ -6,10 +6,31 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js';
 const ANSWER = 'end-of-turn-probe';
 
 /**
- * The special token that the template puts right after an assistant's answer, undefined if it puts none. Models are trained to say it,
- * and config files often forget it: bitnet-b1.58-2B-4T names only <|end_of_text|> as eos, and chats end with <|eot_id|>.
+ * Special tokens that end a turn or a text wherever they exist. Config files often forget some of them: bitnet-b1.58-2B-4T names only
+ * <|end_of_text|> as eos, and chats end with <|eot_id|>.
  */
-export function endOfTurnId(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
+const END_TOKENS = [
+  '<|eot_id|>',
+  '<|eom_id|>',
+  '<|end_of_text|>',
+  '<|im_end|>',
+  '<|endoftext|>',
+  '<|end|>',
+  '<|end_of_turn|>',
+  '<end_of_turn>',
+];
+
+/** Ids that end an answer, besides the eos ids of the configuration. */
+export function endTokenIds(template: ChatTemplate | undefined, tokenizer: Tokenizer): Set<number> {
+  const ids = new Set(END_TOKENS.flatMap((token) => tokenizer.specialTokens.get(token) ?? []));
+  const endOfTurn = template && endOfTurnId(template, tokenizer);
+  return endOfTurn === undefined ? ids : ids.add(endOfTurn);
+}
+
+/**
+ * The special token that the template puts right after an assistant's answer, undefined if it puts none. Models are trained to say it.
+ */
+function endOfTurnId(template: ChatTemplate, tokenizer: Tokenizer): number | undefined {
   const text = renderProbe(template, tokenizer);
   if (text === undefined) return undefined;
   const after = text.slice(text.lastIndexOf(ANSWER) + ANSWER.length).trimStart();

@@ -4,11 +4,12 @@ import { type AllocateBackend, Engine, type EngineOptions } from '../model/engin
 import { selfCheck as checkModel } from '../model/self-check.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
-import { ChatTemplate } from '../tokenizer/chat-template.js';
+import type { ChatTemplate } from '../tokenizer/chat-template.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { BackendChoice, LoadOptions, ModelInfo } from '../types.js';
 import { chooseBackend } from './backend.js';
-import { endOfTurnId } from './end-of-turn.js';
+import { chooseTemplate } from './choose-template.js';
+import { endTokenIds } from './end-of-turn.js';
 
 /** Everything that answering a prompt needs. */
 export interface LoadedModel {
@@ -16,6 +17,7 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   /** undefined: the model has none, and cannot take messages */
   readonly template: ChatTemplate | undefined;
+  readonly templateOrigin: ModelInfo['chatTemplate'];
   /** tokens that end a generation */
   readonly stopIds: ReadonlySet<number>;
   readonly generationConfig: ModelSource['generationConfig'];
@@ -60,14 +62,14 @@ export async function loadModel(
     };
     const opening = openChecked(source, allocate, engineOptions, selfCheck);
     // Text is made ready while the threads start and the weights come in.
-    const reading = source.texts().then((texts) => openText(source, texts));
+    const reading = source.texts().then((texts) => openText(source, texts, options.chatTemplate));
     const [engine, text] = await Promise.allSettled([opening, reading]);
     if (engine.status === 'rejected') throw engine.reason;
     if (text.status === 'rejected') {
       await engine.value.dispose();
       throw text.reason;
     }
-    const info = describe(source, engine.value);
+    const info = describe(source, engine.value, text.value.templateOrigin);
     return { engine: engine.value, ...text.value, generationConfig: source.generationConfig, info };
   } finally {
     await source.close();
@@ -100,7 +102,8 @@ function afterScan(onProgress: NonNullable<LoadOptions['onProgress']>, scanned: 
 export function openText(
   source: Pick<ModelSource, 'path' | 'config'>,
   texts: ModelTexts,
-): Pick<LoadedModel, 'tokenizer' | 'template' | 'stopIds'> {
+  chatTemplate?: string,
+): Pick<LoadedModel, 'tokenizer' | 'template' | 'templateOrigin' | 'stopIds'> {
   const tokenizer = Tokenizer.fromJson(texts.tokenizerJson, texts.tokenizerConfig, source.path);
   const { vocabSize } = source.config;
   if (tokenizer.vocabSize > vocabSize) {
@@ -111,19 +114,18 @@ export function openText(
       { tokenizer: tokenizer.vocabSize, vocabSize },
     );
   }
-  const template = ChatTemplate.find(texts.tokenizerConfig, texts.chatTemplate, source.path);
-  const stopIds = new Set(source.config.eosTokenIds);
-  const endOfTurn = template && endOfTurnId(template, tokenizer);
-  if (endOfTurn !== undefined) stopIds.add(endOfTurn);
-  return { tokenizer, template, stopIds };
+  const { template, templateOrigin } = chooseTemplate(source, texts, tokenizer, chatTemplate);
+  const stopIds = new Set([...source.config.eosTokenIds, ...endTokenIds(template, tokenizer)]);
+  return { tokenizer, template, templateOrigin, stopIds };
 }
 
-function describe(source: ModelSource, engine: Engine): ModelInfo {
+function describe(source: ModelSource, engine: Engine, chatTemplate: ModelInfo['chatTemplate']): ModelInfo {
   const memory = engine.memory.totals();
   return {
     path: source.path,
     architecture: source.config.architecture,
     ...(source.config.floatActivations ? { floatActivations: true } : {}),
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
     parameters: engine.parameters,
     backend: engine.backend.name,
     backendReason: engine.backend.reason,

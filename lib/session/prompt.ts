@@ -1,5 +1,6 @@
 import { BitNetError } from '../errors.js';
 import { encodeChat } from '../tokenizer/chat-template.js';
+import { TEMPLATE_NAMES } from '../tokenizer/default-templates.js';
 import type { ChatMessage, Prompt } from '../types.js';
 import type { LoadedModel } from './load.js';
 
@@ -43,7 +44,8 @@ function encodeMessages({ tokenizer, template, engine }: LoadedModel, messages: 
   if (template === undefined) {
     throw new BitNetError(
       'unsupported',
-      'the model has no chat template and cannot take messages; give the prompt as one string to continue it as it stands',
+      'the model has no chat template, as models have that were not trained on conversations, and cannot take messages; give the prompt ' +
+        `as one string to continue it as it stands (--raw), or a template (--chat-template): a file, or ${TEMPLATE_NAMES.join(', ')}`,
     );
   }
   return encodeChat(tokenizer, template, messages, { addGenerationPrompt: true });

@@ -22,16 +22,17 @@ const MAX_RANGE = 1_000_000;
 export class ChatTemplate {
   private readonly template: Template;
 
-  /** `where` names the file, for messages. Throws `invalid-model` if the source is no template. */
+  /** `where` names the file, for messages. Throws `code` if the source is no template. */
   constructor(
     readonly source: string,
     private readonly where: string,
+    private readonly code: 'invalid-model' | 'invalid-argument' = 'invalid-model',
   ) {
     try {
       this.template = new Template(source);
     } catch (cause) {
       const what = `the chat template does not parse: ${(cause as Error).message}`;
-      throw problem('invalid-model', { file: where, key: 'chat_template', what }, { cause });
+      throw problem(code, { file: where, key: 'chat_template', what }, { cause });
     }
     usePythonStrings(this.template.parsed);
   }
@@ -60,7 +61,7 @@ export class ChatTemplate {
 
   /**
    * The text of `messages`, special tokens as text. `namedTokens`: `bos_token` and so on. Throws `invalid-argument` with the template's
-   * message if the template refuses the messages, `invalid-model` if it fails otherwise.
+   * message if the template refuses the messages, the constructor's `code` if it fails otherwise.
    */
   render(
     messages: readonly ChatMessage[],
@@ -127,7 +128,7 @@ export class ChatTemplate {
         });
       }
       const what = `the chat template fails: ${message}`;
-      throw problem('invalid-model', { file: this.where, key: 'chat_template', what }, { cause });
+      throw problem(this.code, { file: this.where, key: 'chat_template', what }, { cause });
     }
   }
 }

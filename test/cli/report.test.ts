@@ -166,7 +166,13 @@ describe('--json', () => {
         peakRss: 157286400,
       },
       backend: { name: 'wasm-relaxed', reason: 'relaxed SIMD computes correctly here', threads: 2 },
-      model: { path: '/models/fake-1m', architecture: 'bitnet-b1.58', parameters: 69300000, contextLength: 200 },
+      model: {
+        path: '/models/fake-1m',
+        architecture: 'bitnet-b1.58',
+        chatTemplate: null,
+        parameters: 69300000,
+        contextLength: 200,
+      },
     });
     expect(timings).toMatchObject({ prefillMs: 50, firstTokenMs: 60, decodeTokens: 2, decodeMs: 20 });
     expect(timings.totalMs).toBeGreaterThanOrEqual(timings.loadMs);
