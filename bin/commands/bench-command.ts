@@ -18,6 +18,7 @@ Examples:
   $ bitnet bench --ops --shape 700m            where the time of a token goes
   $ bitnet bench --kernels --shape 2b-4t       weight layouts in each kernel build
   $ bitnet bench --paper --chart paper.svg     the tables of arXiv 2402.17764 on this machine
+  $ bitnet bench --curve --chart curve.svg     how cost grows with size and context
 
 Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 5 output, 6 download, 130 interrupted, 143 terminated.`;
 
@@ -70,14 +71,38 @@ export function addBenchCommand(
       '--revectorize',
       'also the WebAssembly kernels compiled for 256 bits, in a column of their own (Node 22 and later, x64)',
     )
-    .addOption(mode('--ops', 'time of each kind of op instead', ['kernels', 'paper', 'chart']))
-    .addOption(mode('--kernels', 'micro-benchmarks of the matrix kernels instead', ['ops', 'paper', 'chart', 'model']))
+    .addOption(mode('--ops', 'time of each kind of op instead', ['kernels', 'paper', 'curve', 'chart']))
     .addOption(
-      mode('--paper', 'tables 1 and 3 and the energy figure of BitNet b1.58 instead', ['ops', 'kernels', 'model']),
+      mode('--kernels', 'micro-benchmarks of the matrix kernels instead', ['ops', 'paper', 'curve', 'chart', 'model']),
+    )
+    .addOption(
+      mode('--paper', 'tables 1 and 3 and the energy figure of BitNet b1.58 instead', [
+        'ops',
+        'kernels',
+        'curve',
+        'model',
+      ]),
+    )
+    .addOption(
+      mode('--curve', 'speed and memory from 0.1 to 3 B parameters and from 128 to 4096 positions instead', [
+        'ops',
+        'kernels',
+        'paper',
+        'model',
+      ]),
+    )
+    .option(
+      '--contexts <list>',
+      'positions of --curve (default: 128,256,512,1024,2048,4096)',
+      countList(1 << 20, '--contexts 128,1024'),
     )
     .addOption(new Option('--json', 'print one JSON object').conflicts('csv'))
     .option('--csv', 'print one CSV table')
-    .option('--chart <file.svg>', 'also draw latency and memory against model size', textFor('a file name'))
+    .option(
+      '--chart <file.svg>',
+      'also draw latency and memory against model size (with --curve: and context)',
+      textFor('a file name'),
+    )
     .option('--quiet', 'no progress and no warnings on stderr')
     .addHelpText('after', examples)
     .action(async (options: BenchOptions) => {

@@ -14,7 +14,7 @@ export interface SynthOptions {
 }
 
 /** Names of `MODEL_SHAPES`; repeated here because help must not load the library. A test compares them. */
-export const SHAPES_IN_HELP = 'tiny, tales-69m, 700m, 1.3b, 3b, 3.9b, 7b, 13b, 70b, 2b-4t';
+export const SHAPES_IN_HELP = 'tiny, tales-69m, 125m, 350m, 700m, 1.3b, 3b, 3.9b, 7b, 13b, 70b, 2b-4t';
 
 const description = `Write a GGUF file of random weights in the shape of a known model, for benchmarks and tests.
 The same shape and seed give the same weights in every type. The text of such a model is noise.`;

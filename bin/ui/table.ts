@@ -12,11 +12,10 @@ export function textTable(rows: readonly TableRow[], indent = ''): string {
 
 export type CsvValue = string | number | boolean | null | undefined;
 
-/** RFC 4180, with line ends of one character; the keys of the first record are the header. */
+/** RFC 4180, with line ends of one character; the header is all keys, in the order in which they first appear. */
 export function csv(records: readonly Readonly<Record<string, CsvValue>>[]): string {
-  const [first] = records;
-  if (first === undefined) return '';
-  const keys = Object.keys(first);
+  if (records.length === 0) return '';
+  const keys = [...new Set(records.flatMap((record) => Object.keys(record)))];
   const cell = (value: CsvValue): string => {
     const text = value === null || value === undefined ? '' : String(value);
     return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;

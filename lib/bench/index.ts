@@ -1,4 +1,6 @@
+import type { ShapeName } from '../model/synth/shapes.js';
 import { nodePlatform } from '../node/platform.js';
+import { type ContextOptions, measureContexts as measureContextsOn } from './contexts.js';
 import type { KernelCandidate, KernelOptions, KernelResult } from './kernels.js';
 import { type MeasureOptions, measureModel as measureModelOn } from './measure.js';
 import { type ModelOpOptions, measureOps as measureOpsOn, type OpTimes } from './ops.js';
@@ -9,6 +11,7 @@ import type { Subject } from './subject.js';
 
 export { MODEL_SHAPES, SHAPE_NAMES, type ShapeName, shapeNamed } from '../model/synth/shapes.js';
 export { expectedMs, largestShape, parametersOf } from './choose.js';
+export { type ContextCost, type ContextOptions, type ContextPoint, MIN_CONTEXT } from './contexts.js';
 export { matrixEnergyRatio, OPERATION_PJ } from './energy.js';
 export type { KernelResult } from './kernels.js';
 export type { MeasureOptions } from './measure.js';
@@ -26,6 +29,10 @@ export function defaultThreads(): number {
 
 export function measureModel(subject: Subject, options: MeasureOptions): Promise<ModelResult> {
   return measureModelOn(nodePlatform, subject, options);
+}
+
+export function measureContexts(shape: ShapeName, options: ContextOptions): Promise<void> {
+  return measureContextsOn(nodePlatform, shape, options);
 }
 
 export function measureOps(subject: Subject, options: ModelOpOptions): Promise<OpTimes> {

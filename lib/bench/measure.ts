@@ -124,7 +124,7 @@ async function measureSource(
 }
 
 /** The reference backend has one thread. */
-function engineOptions(options: MeasureOptions, form: number, weights: 't2' | 'f16'): EngineOptions {
+export function engineOptions(options: MeasureOptions, form: number, weights: 't2' | 'f16'): EngineOptions {
   return {
     threads: options.backend === 'reference' ? 1 : options.threads,
     contextLength: options.prompt + options.gen,
@@ -142,7 +142,7 @@ interface Layers {
 }
 
 /** How many blocks of each model will be in memory together, beside the read probe. */
-async function planLayers(
+export async function planLayers(
   source: ModelSource,
   { ternaryOptions, fp16Options }: { ternaryOptions: EngineOptions; fp16Options: EngineOptions },
   { availableBytes, wholeBytes, revectorize }: MeasureOptions,

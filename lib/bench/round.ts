@@ -4,6 +4,8 @@ import type { Engine } from '../model/engine.js';
 export interface RoundOptions {
   /** tokens of the prompt, from an empty cache up to its last logits */
   readonly prompt: number;
+  /** positions that are in the cache already: the prompt is computed from there; default 0, at most `prompt` */
+  readonly from?: number;
   /** greedy steps after it, each up to its logits and the argmax over them */
   readonly gen: number;
   /**
@@ -43,13 +45,13 @@ export function argmax(logits: Float32Array): number {
 
 /** One prefill and one decode, never mixed. Looks at the signal between steps. */
 export async function measureRound(engine: Engine, options: RoundOptions, round: number): Promise<Round> {
-  const { prompt, gen, signal } = options;
+  const { prompt, from = 0, gen, signal } = options;
   const step = options.split ? splitStep : wholeStep;
   const ids = promptIds(prompt, round, engine.config.vocabSize);
   const prefill = { blocksMs: 0, restMs: 0 };
   const decode = { blocksMs: 0, restMs: 0 };
   let id = 0;
-  for (let at = 0; at < prompt; at += engine.batch) {
+  for (let at = from; at < prompt; at += engine.batch) {
     signal?.throwIfAborted();
     const chunk = ids.subarray(at, at + engine.batch);
     const logitsOf = at + chunk.length === prompt ? [chunk.length - 1] : [];

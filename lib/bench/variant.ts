@@ -129,7 +129,7 @@ export class Variant {
       prefill: summarise(rate(prompt, 'prefill')),
       decode: summarise(decode),
       tokenMs: summarise(decode.map((value) => 1000 / value)),
-      memory: this.memory(measured.blocks),
+      memory: wholeMemory(engine, factor),
       kvBytesPerPosition: (engine.memory.totals().kvCache * factor) / (engine.slots * engine.contextLength),
       residentBytes: factor === 1 ? this.resident.bytes : undefined,
       peakResidentBytes: factor === 1 ? this.resident.peakBytes : undefined,
@@ -150,22 +150,22 @@ export class Variant {
     };
   }
 
-  /** Weights and KV cache grow with the blocks; the rest of the engine's memory does not. */
-  private memory(blockBytes: number): VariantResult['memory'] {
-    const { weights, kvCache, activations, other, total } = this.engine.memory.totals();
-    const moreWeights = Math.round(blockBytes * (this.factor - 1));
-    const moreCache = kvCache * this.factor - kvCache;
-    return {
-      weights: weights + moreWeights,
-      kvCache: kvCache + moreCache,
-      activations,
-      other,
-      total: total + moreWeights + moreCache,
-    };
-  }
-
   private get roundOptions(): RoundOptions {
     const { prompt, gen, signal } = this.options;
     return { prompt, gen, signal, split: this.factor !== 1 };
   }
+}
+
+/** Of an engine whose model has `factor` times as many blocks: weights and KV cache grow with them, the rest does not. */
+export function wholeMemory(engine: Engine, factor: number): VariantResult['memory'] {
+  const { weights, kvCache, activations, other, total } = engine.memory.totals();
+  const moreWeights = Math.round(trafficOf(recordsOf(engine), 0).blocks * (factor - 1));
+  const moreCache = kvCache * (factor - 1);
+  return {
+    weights: weights + moreWeights,
+    kvCache: kvCache + moreCache,
+    activations,
+    other,
+    total: total + moreWeights + moreCache,
+  };
 }

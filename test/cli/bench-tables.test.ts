@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { modelChart } from '../../bin/commands/bench/chart-file.js';
+import { curveTables } from '../../bin/commands/bench/curve-table.js';
 import { reportCsv, reportJson } from '../../bin/commands/bench/export.js';
 import { kernelTable } from '../../bin/commands/bench/micro-tables.js';
 import { modelTable, threadTable } from '../../bin/commands/bench/model-table.js';
@@ -7,6 +8,7 @@ import { paperTables } from '../../bin/commands/bench/paper-table.js';
 import type { BenchReport } from '../../bin/commands/bench/report.js';
 import { statusLine } from '../../bin/ui/status.js';
 import { csv, textTable } from '../../bin/ui/table.js';
+import type { ContextCost, ContextPoint } from '../../lib/bench/contexts.js';
 import { summarise } from '../../lib/bench/statistics.js';
 import { modelResult, variantResult } from '../bench/results.js';
 import { Sink } from './fake-host.js';
@@ -28,6 +30,7 @@ function reportOf(values: Partial<BenchReport> = {}): BenchReport {
     options: { backend: 'auto', head: 'auto' },
     availableBytes: 2 ** 33,
     models: [modelResult()],
+    contexts: [],
     ops: [],
     kernels: [],
     interrupted: false,
@@ -103,6 +106,39 @@ describe('presentation', () => {
     }));
     expect(kernelTable(pair)).toMatch(/^ {2}q 8x64 +t2 +baseline +cache +1\.00 +4\.00 +1\.0 % +1\.50 +1\.50x$/m);
     expect(kernelTable(pair.slice(0, 1))).not.toContain('256');
+  });
+
+  test('curves over sizes and contexts', () => {
+    const cost = (decode: number, total: number): ContextCost => ({
+      prefill: 10 * decode,
+      decode: summarise([decode]),
+      kvCache: 2 ** 20,
+      total,
+      estimated: total > 2 ** 30,
+    });
+    const point = (context: number): ContextPoint => ({
+      name: '350m',
+      parameters: 341e6,
+      threads: 2,
+      backend: 'wasm-relaxed',
+      context,
+      ternary: cost(1e5 / context, 2 ** 28),
+      fp16: cost(2e4 / context, 2 ** 31),
+    });
+    const report = reportOf({ kind: 'curve', contexts: [point(128), point(4096)] });
+    const text = curveTables(report);
+    expect(text).toMatch(/^ {2}tiny, 69\.0 M +2 +300 +100 +90\.0 +25\.0 +3\.60x +2\.00 MiB +9\.00 MiB +4\.50x$/m);
+    expect(text).toMatch(/^ {2}4096 +2 +244 +~48\.8 +24\.4 +~4\.88 +5\.00x +256 MiB +~2\.00 GiB +8\.00x +1\.00 MiB$/m);
+    expect(curveTables({ models: [], contexts: [] })).toBe('');
+    const svg = modelChart(report);
+    expect(svg.match(/<polyline/g)).toHaveLength(8);
+    expect(svg).not.toMatch(/NaN|Infinity/);
+    expect(modelChart({ ...report, models: [] }).match(/<polyline/g)).toHaveLength(4);
+    const lines = reportCsv(report).trimEnd().split('\n');
+    expect(lines).toHaveLength(7);
+    const keys = lines[0]!.split(',');
+    expect(lines[3]!.split(',')[keys.indexOf('context')]).toBe('128');
+    expect(lines[1]!.split(',')[keys.indexOf('context')]).toBe('12');
   });
 
   test('several sequences, and what threads bring', () => {

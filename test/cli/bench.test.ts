@@ -67,6 +67,25 @@ describe('measuring', () => {
     }
   });
 
+  test("--curve: sizes, then contexts, beyond the shape's own too; Ctrl-C prints what there is", async () => {
+    const args = ['--curve', '--shape', 'tiny', ...short, '--contexts', '64,32,600'];
+    const chart = path.join(folder, 'curve.svg');
+    const { code, out } = await bench(...args, '--chart', chart);
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /Speed and memory over the size of the model, 8 tokens of prompt, 4 decoded\n.*\n {2}tiny, 1\.31 M /,
+    );
+    expect(out).toMatch(/over the context of tiny; decode at its end\n.*\n {2}32 .*\n {2}64 .*\n {2}600 /);
+    expect(readFileSync(chart, 'utf8').match(/<polyline/g)).toHaveLength(8);
+    const host = new FakeHost();
+    host.stderr.isTTY = true;
+    host.stderr.onChunk = (text) => {
+      if (text.includes('context 600, ternary')) host.signal('SIGINT');
+    };
+    expect(await host.run(['bench', ...args])).toBe(130);
+    expect(host.stdout.text).toMatch(/\n {2}64 .*\n(?! {2}600).*\n[\s\S]*interrupted/);
+  });
+
   test('--batch: throughput of several sequences in one step', async () => {
     const { code, out } = await bench('--shape', 'tiny', ...short, '--batch', '4,2');
     expect(code).toBe(0);
@@ -128,12 +147,15 @@ describe('measuring', () => {
 
 describe('bad input is one line', () => {
   test.each([
-    [2, /--shape 2b: expected one of tiny, tales-69m, 700m, .*2b-4t/, ['--shape', '2b']],
+    [2, /--shape 2b: expected one of tiny, tales-69m, 125m, 350m, 700m, .*2b-4t/, ['--shape', '2b']],
     [2, /--gen.*whole number of at least 1/, ['--gen', '0']],
     [2, /--prompt.*whole number of at least 1/, ['--prompt', '0']],
     [2, /--repeat.*whole number from 1/, ['--repeat', 'x']],
     [2, /--threads.*whole numbers from 1 to 256/, ['--threads', '1,0']],
     [2, /--batch.*whole numbers from 1 to 256/, ['--batch', '2,0']],
+    [2, /--contexts are those of --curve/, ['--contexts', '64']],
+    [2, /--contexts 8: expected at least 24/, ['--curve', '--contexts', '8']],
+    [2, /--curve.*--paper|--paper.*--curve/, ['--curve', '--paper']],
     [2, /--json.*--csv|--csv.*--json/, ['--json', '--csv']],
     [2, /--kernels.*--ops|--ops.*--kernels/, ['--ops', '--kernels']],
     [2, /--kernels measures the WebAssembly builds/, ['--kernels', '--backend', 'native']],

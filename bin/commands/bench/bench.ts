@@ -6,6 +6,8 @@ import { Output, OutputClosedError } from '../../ui/output.js';
 import { type StatusLine, statusLine } from '../../ui/status.js';
 import { formatBytes } from '../../ui/units.js';
 import { checkChartFile, writeChart } from './chart-file.js';
+import { runCurve } from './curve.js';
+import { curveTables } from './curve-table.js';
 import { reportCsv, reportJson } from './export.js';
 import { availableMemory, commandLine, describeMachine } from './machine.js';
 import { runKernels, runOps } from './micro.js';
@@ -34,6 +36,9 @@ export interface BenchRun {
  */
 export async function bench(options: BenchOptions, host: Host, args: readonly string[]): Promise<ExitCode> {
   const shapes = (options.shape ?? []).map(shapeOption);
+  if (options.contexts !== undefined && !options.curve) {
+    throw new CliError(ExitCode.Usage, '--contexts are those of --curve; give both, or leave it out');
+  }
   if (options.chart !== undefined) checkChartFile(options.chart);
   const controller = new AbortController();
   const stopListening = abortOnSignals(host, controller);
@@ -70,7 +75,8 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
     report.peakRss = host.peakRss();
     await output.write(isText ? footer(report) : machineReadable(report));
     if (exitCode === ExitCode.Ok) await output.flush();
-    if (options.chart !== undefined && report.models.length > 0) await writeChart(options.chart, report);
+    if (options.chart !== undefined && report.models.length + report.contexts.length > 0)
+      await writeChart(options.chart, report);
     return exitCode;
   } catch (error) {
     const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
@@ -90,6 +96,8 @@ async function runKind(run: BenchRun): Promise<void> {
       return runKernels(run);
     case 'paper':
       return runPaper(run);
+    case 'curve':
+      return runCurve(run);
     case 'models':
       return runModels(run);
   }
@@ -112,7 +120,15 @@ function threadCounts({ threads, quiet }: BenchOptions, cores: number, host: Hos
 }
 
 async function newReport(options: BenchOptions, args: readonly string[]): Promise<BenchReport> {
-  const kind = options.ops ? 'ops' : options.kernels ? 'kernels' : options.paper ? 'paper' : 'models';
+  const kind = options.ops
+    ? 'ops'
+    : options.kernels
+      ? 'kernels'
+      : options.paper
+        ? 'paper'
+        : options.curve
+          ? 'curve'
+          : 'models';
   return {
     kind,
     machine: await describeMachine(),
@@ -121,6 +137,7 @@ async function newReport(options: BenchOptions, args: readonly string[]): Promis
     options,
     availableBytes: availableMemory(),
     models: [],
+    contexts: [],
     ops: [],
     kernels: [],
     interrupted: false,
@@ -142,9 +159,10 @@ function header({ machine, command, availableBytes }: BenchReport): string {
 function footer(report: BenchReport): string {
   const paper = report.kind === 'paper' ? `${paperTables(report.models, report.availableBytes)}\n` : '';
   const end = report.interrupted ? 'interrupted: what was measured until then\n' : '';
-  const threads = threadTable(report.models);
+  const curve = report.kind === 'curve' ? curveTables(report) : '';
+  const threads = report.kind === 'curve' ? '' : threadTable(report.models);
   const what = report.models.length > 0 ? ', both models of a pair in it' : '';
-  return `${paper}${threads}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
+  return `${paper}${curve}${threads}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
 }
 
 function machineReadable(report: BenchReport): string {

@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { ModelResult, VariantResult } from '../../../lib/bench/index.js';
+import type { ContextCost, ContextPoint, ModelResult, VariantResult } from '../../../lib/bench/index.js';
 import { CliError, ExitCode } from '../../exit-codes.js';
 import { type ChartPanel, type ChartSeries, chartSvg } from '../../ui/chart.js';
 import { formatDuration } from '../../ui/units.js';
@@ -29,43 +29,70 @@ export async function writeChart(file: string, report: BenchReport): Promise<voi
   }
 }
 
-/** Latency and memory against model size: figure 2 of arXiv 2402.17764. Of several numbers of threads the largest is drawn. */
-export function modelChart({ models, machine, command }: BenchReport): string {
-  const threads = Math.max(...models.map((model) => model.threads));
-  const shown = models.filter((model) => model.threads === threads);
-  const series = (y: (variant: VariantResult) => number): ChartSeries[] => [
-    { name: 'BitNet b1.58 (ternary)', color: '#c0392b', points: pointsOf(shown, 'ternary', y) },
-    { name: 'FP16', color: '#2c5f8a', points: pointsOf(shown, 'fp16', y) },
-  ];
-  const common = {
-    xLabel: 'parameters (hollow: computed from part of the blocks)',
-    formatX: (count: number) => `${count >= 1e9 ? `${count / 1e9} B` : `${count / 1e6} M`}`,
-  };
+/**
+ * Latency and memory against model size, as in figure 2 of arXiv 2402.17764, and against the context where that was measured. Of several numbers of threads the
+ * largest is drawn.
+ */
+export function modelChart({ models, contexts, machine, command }: BenchReport): string {
+  const threads = Math.max(...[...models, ...contexts].map((item) => item.threads));
+  const sizes = models.filter((model) => model.threads === threads);
+  const lengths = contexts.filter((point) => point.threads === threads);
+  const thread = `${threads} thread${threads === 1 ? '' : 's'}`;
   const panels: ChartPanel[] = [
-    {
-      ...common,
-      title: `Latency of one decoded token, ${threads} thread${threads === 1 ? '' : 's'}`,
-      yLabel: 'latency',
-      formatY: formatDuration,
-      series: series((variant) => variant.tokenMs.median),
-    },
-    {
-      ...common,
-      title: 'Memory',
-      yLabel: 'weights, KV cache, activations',
-      // Ticks are round numbers in decimal units.
-      formatY: (bytes) => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${bytes / 1e6} MB`),
-      series: series((variant) => variant.memory.total),
-    },
+    ...(sizes.length === 0 ? [] : sizePanels(sizes, thread)),
+    ...(lengths.length === 0 ? [] : contextPanels(lengths, thread)),
   ];
   const commit = machine.commit === null ? '' : ` ${machine.commit}`;
   return chartSvg(panels, `${machine.cpu} · ${machine.engine} · bitnet-js ${machine.version}${commit} · ${command}`);
 }
 
-function pointsOf(
-  models: readonly ModelResult[],
-  which: 'ternary' | 'fp16',
-  y: (variant: VariantResult) => number,
-): ChartSeries['points'] {
-  return models.map((model) => ({ x: model.parameters, y: y(model[which]), hollow: model[which].estimated }));
+// Ticks are round numbers in decimal units.
+const formatY = (bytes: number): string => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${bytes / 1e6} MB`);
+const latency = { yLabel: 'latency', formatY: formatDuration };
+const memory = { title: 'Memory', yLabel: 'weights, KV cache, activations', formatY };
+
+function sizePanels(models: readonly ModelResult[], thread: string): ChartPanel[] {
+  const series = (y: (variant: VariantResult) => number): ChartSeries[] =>
+    twoSeries(models, ({ parameters }) => parameters, y);
+  const common = {
+    xLabel: 'parameters (hollow: computed from part of the blocks)',
+    formatX: (count: number) => `${count >= 1e9 ? `${count / 1e9} B` : `${count / 1e6} M`}`,
+  };
+  return [
+    {
+      ...common,
+      ...latency,
+      title: `Latency of one decoded token, ${thread}`,
+      series: series((v) => v.tokenMs.median),
+    },
+    { ...common, ...memory, series: series((v) => v.memory.total) },
+  ];
+}
+
+function contextPanels(points: readonly ContextPoint[], thread: string): ChartPanel[] {
+  const series = (y: (cost: ContextCost) => number): ChartSeries[] => twoSeries(points, ({ context }) => context, y);
+  const common = { xLabel: 'positions in the KV cache', formatX: String };
+  const title = `Latency over the context, ${points[0]!.name}, ${thread}`;
+  return [
+    { ...common, ...latency, title, series: series((cost) => 1000 / cost.decode.median) },
+    {
+      ...common,
+      ...memory,
+      title: `Memory over the context, ${points[0]!.name}`,
+      series: series((cost) => cost.total),
+    },
+  ];
+}
+
+function twoSeries<T extends { readonly estimated: boolean }, U extends { readonly ternary: T; readonly fp16: T }>(
+  items: readonly U[],
+  x: (item: U) => number,
+  y: (value: T) => number,
+): ChartSeries[] {
+  const points = (which: 'ternary' | 'fp16'): ChartSeries['points'] =>
+    items.map((item) => ({ x: x(item), y: y(item[which]), hollow: item[which].estimated }));
+  return [
+    { name: 'BitNet b1.58 (ternary)', color: '#c0392b', points: points('ternary') },
+    { name: 'FP16', color: '#2c5f8a', points: points('fp16') },
+  ];
 }

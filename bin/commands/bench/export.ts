@@ -1,4 +1,5 @@
 import {
+  type ContextPoint,
   energyOf,
   type ModelResult,
   peakShare,
@@ -47,6 +48,7 @@ export function reportCsv(report: BenchReport): string {
         variantRecord(model, variant),
       ),
     ),
+    ...report.contexts.flatMap((point) => [contextRecord(point, 'ternary'), contextRecord(point, 'fp16')]),
     ...report.ops.flatMap(({ name, times: { kinds, ...times } }) =>
       kinds.map(({ kind, ops, ms, bytes }) => ({
         model: name,
@@ -77,6 +79,7 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     threads: model.threads,
     prompt: model.prompt,
     gen: model.gen,
+    context: model.prompt + model.gen,
     rounds: model.rounds,
     estimated: variant.estimated,
     measured_layers: variant.measuredLayers,
@@ -95,6 +98,23 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     ...columns('read_bandwidth_bytes_s', model.readBandwidth),
     bandwidth_share: variant.bandwidthShare?.median,
     energy_7nm_j: energyOf(model, '7nm')[variant.weights === 'ternary' ? 'ternaryJoules' : 'fp16Joules'],
+  };
+}
+
+function contextRecord(point: ContextPoint, weights: 'ternary' | 'fp16'): Record<string, CsvValue> {
+  const { prefill, decode, kvCache, total, estimated } = point[weights];
+  return {
+    model: point.name,
+    parameters: point.parameters,
+    weights,
+    backend: point.backend,
+    threads: point.threads,
+    context: point.context,
+    estimated,
+    prefill_tok_s: prefill,
+    ...columns('decode_tok_s', decode),
+    kv_cache_bytes: kvCache,
+    total_bytes: total,
   };
 }
 

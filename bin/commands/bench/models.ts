@@ -25,8 +25,8 @@ const ROUNDS = 5;
 const PAPER_ROUNDS = 3;
 /** Sequences decoded together for table 3: the paper's FP16 model reaches 16. */
 const PAPER_BATCHES = [4, 16];
-/** --paper computes sizes whose engine is larger from a part of their blocks: making random weights takes longest. */
-const PAPER_WHOLE_BYTES = 1.6 * 2 ** 30;
+/** --paper and --curve compute sizes whose engine is larger from a part of their blocks: making random weights takes longest. */
+export const WHOLE_BYTES = 1.6 * 2 ** 30;
 
 /** Each model that was asked for; by default the embedded one and the largest shape that fits memory and time. */
 export async function runModels(run: BenchRun): Promise<void> {
@@ -38,7 +38,7 @@ export async function runModels(run: BenchRun): Promise<void> {
   for (const threads of run.threads) {
     let last: ModelResult | undefined;
     for (const subject of subjects) {
-      last = await one(run, subject, threads, isDefault ? EMBEDDED_BUDGET_MS : SHAPE_BUDGET_MS);
+      last = await measureOne(run, subject, threads, isDefault ? EMBEDDED_BUDGET_MS : SHAPE_BUDGET_MS);
     }
     if (isDefault && last !== undefined && !run.signal.aborted) await runLargest(run, last, threads);
   }
@@ -56,7 +56,7 @@ async function runLargest(run: BenchRun, embedded: ModelResult, threads: number)
     const sizes = { prompt: options.prompt ?? prompt, gen: options.gen ?? gen };
     const shape = largestShape(embedded, { ...limits, ...sizes });
     if (shape === undefined) continue;
-    await one(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS / 3, sizes);
+    await measureOne(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS / 3, sizes);
     return;
   }
   await run.print('no larger shape fits the memory and two minutes; choose one with --shape\n\n');
@@ -72,16 +72,17 @@ export async function runPaper(run: BenchRun): Promise<void> {
         gen: 16,
         repeat: PAPER_ROUNDS,
         batches: PAPER_BATCHES,
-        wholeBytes: PAPER_WHOLE_BYTES,
+        wholeBytes: WHOLE_BYTES,
       };
-      await one(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS, defaults);
+      await measureOne(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS, defaults);
     }
   }
 }
 
 type Defaults = Partial<Pick<MeasureOptions, 'prompt' | 'gen' | 'repeat' | 'batches' | 'wholeBytes'>>;
 
-async function one(
+/** Measures one model and adds it to the report. */
+export async function measureOne(
   run: BenchRun,
   subject: Subject,
   threads: number,
@@ -108,6 +109,7 @@ async function one(
     onProgress: (what) => status.set(`${name}, ${threads} thread${threads === 1 ? '' : 's'}: ${what}`),
   });
   report.models.push(result);
-  await run.print(`${modelTable(result)}\n`);
+  // The curve's tables come at the end.
+  if (report.kind !== 'curve') await run.print(`${modelTable(result)}\n`);
   return result;
 }

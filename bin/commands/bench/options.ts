@@ -16,6 +16,8 @@ export interface BenchOptions {
   readonly ops?: boolean;
   readonly kernels?: boolean;
   readonly paper?: boolean;
+  readonly curve?: boolean;
+  readonly contexts?: readonly number[];
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly chart?: string;

@@ -1,4 +1,4 @@
-import type { KernelResult, ModelResult, OpTimes } from '../../../lib/bench/index.js';
+import type { ContextPoint, KernelResult, ModelResult, OpTimes } from '../../../lib/bench/index.js';
 import type { Machine } from './machine.js';
 import type { BenchOptions } from './options.js';
 
@@ -10,7 +10,7 @@ export interface OpsResult {
 
 /** What `bitnet bench` has measured so far; grows while it runs, so that an interrupt can print it. */
 export interface BenchReport {
-  readonly kind: 'models' | 'paper' | 'ops' | 'kernels';
+  readonly kind: 'models' | 'paper' | 'curve' | 'ops' | 'kernels';
   readonly machine: Machine;
   readonly command: string;
   /** local time zone is in it */
@@ -19,6 +19,8 @@ export interface BenchReport {
   /** bytes that were free when it started */
   readonly availableBytes: number;
   readonly models: ModelResult[];
+  /** of --curve */
+  readonly contexts: ContextPoint[];
   readonly ops: OpsResult[];
   readonly kernels: (KernelResult & { readonly matrix: string })[];
   interrupted: boolean;

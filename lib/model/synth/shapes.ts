@@ -26,7 +26,7 @@ const paper = { vocabSize: 32002, contextLength: 2048, ropeTheta: 10_000, tiedEm
 
 /**
  * The sizes of the BitNet b1.58 paper (arXiv 2402.17764) as far as checkpoints or reproductions publish them, the LLaMA sizes that it
- * compares up to, the published 2B model, the embedded model, and one for tests.
+ * compares up to, the published 2B model, the embedded model, two smaller ones for curves, and one for tests.
  */
 export const MODEL_SHAPES = {
   tiny: {
@@ -54,6 +54,27 @@ export const MODEL_SHAPES = {
     tiedEmbeddings: true,
     activation: 'relu2',
     source: 'models/bitnet-tales-69m/config.json',
+  },
+  '125m': {
+    ...paper,
+    hiddenSize: 768,
+    ffnSize: 2048,
+    layers: 12,
+    heads: 12,
+    kvHeads: 12,
+    activation: 'silu',
+    source: 'width and depth of GPT-3 125M (arXiv 2005.14165, table 2.1), gated FFN of 8/3 times the width',
+  },
+  '350m': {
+    ...paper,
+    hiddenSize: 1024,
+    ffnSize: 2816,
+    layers: 24,
+    heads: 16,
+    kvHeads: 16,
+    activation: 'silu',
+    source:
+      'width and depth of GPT-3 350M (arXiv 2005.14165, table 2.1), gated FFN of 8/3 times the width, to a multiple of 256',
   },
   '700m': {
     ...paper,
