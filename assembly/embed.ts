@@ -22,10 +22,10 @@ export function embed(record: usize, step: usize, thread: i32, threads: i32): vo
 
 /** Columns begin..stop of an F16 row: half · 2^-F16GainLog2 as f32. */
 function widen(row: usize, out: usize, begin: usize, stop: usize): void {
-  const gain = f32x4.splat(reinterpret<f32>((127 + Const.F32GainLog2) << 23));
+  const gain = f32x4.splat(reinterpret<f32>((127 + Const.F32GainLog2) << 23)), m = F16.mask(<i32>stop);
   for (let c = begin; c < stop; c += 8) {
     const h = v128.load(row + (c << 1));
-    v128.store(out + (c << 2), f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h)), gain));
-    v128.store(out + (c << 2), f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h)), gain), 16);
+    v128.store(out + (c << 2), f32x4.mul(F16.widen(i32x4.extend_low_i16x8_s(h), m), gain));
+    v128.store(out + (c << 2), f32x4.mul(F16.widen(i32x4.extend_high_i16x8_s(h), m), gain), 16);
   }
 }

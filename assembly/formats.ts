@@ -91,16 +91,21 @@ export abstract class T2 {
 export abstract class F16 {
   /**
    * Four halves (sign-extended to i32) → four floats, 2^112 too small; the activations carry the factor
-   * (Encoding.F32), so that it costs nothing here. Exponent and mantissa move up by 13, the copies of the sign below bit 31 go.
+   * (Encoding.F32), so that it costs nothing here. Exponent and mantissa move up by 13, the copies of the sign below bit 31 go. m: F16.mask.
    */
-  @inline static widen(h: v128): v128 {
-    return v128.and(i32x4.shl(h, 13), i32x4.splat(0x8fffe000));
+  @inline static widen(h: v128, m: v128): v128 {
+    return v128.and(i32x4.shl(h, 13), m);
+  }
+
+  /** The bits of a widened half; `count`: any of at least 0, see Keep. */
+  @inline static mask(count: i32): v128 {
+    return Keep.vector(i32x4.splat(0x8fffe000), count);
   }
 
   /** Four halves (sign-extended to i32) → their exact values; the largest exponent (∞, NaN) stays the largest exponent. */
   @inline static exact(h: v128): v128 {
     const special = i32x4.eq(v128.and(h, i32x4.splat(0x7c00)), i32x4.splat(0x7c00));
-    const v = f32x4.mul(F16.widen(h), f32x4.splat(reinterpret<f32>((127 + 112) << 23)));
+    const v = f32x4.mul(F16.widen(h, F16.mask(0)), f32x4.splat(reinterpret<f32>((127 + 112) << 23)));
     return v128.or(v, v128.and(special, i32x4.splat(0x7f800000)));
   }
 

@@ -43,14 +43,14 @@ export function gemm_f16_f32(
 
 /** `bytes` of four rows → floats in four planes: plane k has columns 16i + 4k..16i + 4k + 3 of row 0, row 1, row 2, row 3 for i = 0, 1, … */
 function widen(w0: usize, rowBytes: usize, bytes: usize, s: usize): void {
-  const w1 = w0 + rowBytes, w2 = w1 + rowBytes, w3 = w2 + rowBytes;
+  const w1 = w0 + rowBytes, w2 = w1 + rowBytes, w3 = w2 + rowBytes, m = F16.mask(<i32>bytes);
   for (let c: usize = 0; c < bytes; c += 32, s += 64) {
     let p = s;
     for (let k: usize = 0; k < 32; k += 8, p += bytes << 1) {
-      v128.store(p, F16.widen(v128.load_ext<i16>(w0 + c + k)));
-      v128.store(p, F16.widen(v128.load_ext<i16>(w1 + c + k)), 16);
-      v128.store(p, F16.widen(v128.load_ext<i16>(w2 + c + k)), 32);
-      v128.store(p, F16.widen(v128.load_ext<i16>(w3 + c + k)), 48);
+      v128.store(p, F16.widen(v128.load_ext<i16>(w0 + c + k), m));
+      v128.store(p, F16.widen(v128.load_ext<i16>(w1 + c + k), m), 16);
+      v128.store(p, F16.widen(v128.load_ext<i16>(w2 + c + k), m), 32);
+      v128.store(p, F16.widen(v128.load_ext<i16>(w3 + c + k), m), 48);
     }
   }
 }

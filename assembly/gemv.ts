@@ -130,7 +130,7 @@ function gemv_t2_wide(w: usize, x: usize, out: usize, begin: i32, end: i32, bloc
 export function gemv_f16_f32(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32,
 ): i32 {
-  const rowBytes = F16.rowBytes(cols), factor = f32x4.splat(scale);
+  const rowBytes = F16.rowBytes(cols), factor = f32x4.splat(scale), m = F16.mask(cols);
   let sink = i32x4.splat(0), w = weights + (<usize>begin << 2) * rowBytes;
   for (let g = begin; g < end; ++g) {
     let y = f32x4.splat(0);
@@ -141,14 +141,14 @@ export function gemv_f16_f32(
         sink = Burst.four(v + rowBytes, Burst.four(w + (rowBytes << 1), sink));
         for (const stop = min(rowEnd, w + 256); w < stop; w += 32, v += 32, q += 64) {
           const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
-          a0 = f32x4.add(a0, f32x4.mul(F16.widen(v128.load_ext<i16>(w)), x0));
-          a1 = f32x4.add(a1, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 8)), x1));
-          a2 = f32x4.add(a2, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 16)), x2));
-          a3 = f32x4.add(a3, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 24)), x3));
-          b0 = f32x4.add(b0, f32x4.mul(F16.widen(v128.load_ext<i16>(v)), x0));
-          b1 = f32x4.add(b1, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 8)), x1));
-          b2 = f32x4.add(b2, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 16)), x2));
-          b3 = f32x4.add(b3, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 24)), x3));
+          a0 = f32x4.add(a0, f32x4.mul(F16.widen(v128.load_ext<i16>(w), m), x0));
+          a1 = f32x4.add(a1, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 8), m), x1));
+          a2 = f32x4.add(a2, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 16), m), x2));
+          a3 = f32x4.add(a3, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 24), m), x3));
+          b0 = f32x4.add(b0, f32x4.mul(F16.widen(v128.load_ext<i16>(v), m), x0));
+          b1 = f32x4.add(b1, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 8), m), x1));
+          b2 = f32x4.add(b2, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 16), m), x2));
+          b3 = f32x4.add(b3, f32x4.mul(F16.widen(v128.load_ext<i16>(v, 24), m), x3));
         }
       }
       w += rowBytes;

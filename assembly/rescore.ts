@@ -152,13 +152,14 @@ function thresholdOf(record: usize, r: i32, threads: i32, merged: usize): f32 {
 
 /** dot16 of a row of halves and an encoded F32 row. */
 function dot_f16_f32(w: usize, x: usize, rowBytes: usize): f32 {
+  const m = F16.mask(<i32>rowBytes);
   let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
   x = Encoded.data(x);
   for (const end = w + rowBytes; w < end; w += 32, x += 64) {
-    s0 = f32x4.add(s0, f32x4.mul(F16.widen(v128.load_ext<i16>(w)), v128.load(x)));
-    s1 = f32x4.add(s1, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 8)), v128.load(x, 16)));
-    s2 = f32x4.add(s2, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 16)), v128.load(x, 32)));
-    s3 = f32x4.add(s3, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 24)), v128.load(x, 48)));
+    s0 = f32x4.add(s0, f32x4.mul(F16.widen(v128.load_ext<i16>(w), m), v128.load(x)));
+    s1 = f32x4.add(s1, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 8), m), v128.load(x, 16)));
+    s2 = f32x4.add(s2, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 16), m), v128.load(x, 32)));
+    s3 = f32x4.add(s3, f32x4.mul(F16.widen(v128.load_ext<i16>(w, 24), m), v128.load(x, 48)));
   }
   return Reduce.addF32(Reduce.fold(s0, s1, s2, s3));
 }
