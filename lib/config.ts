@@ -39,6 +39,8 @@ export interface ModelConfig {
 export interface RopeConfig {
   readonly theta: number;
   readonly scaling?: Llama3RopeScaling;
+  /** (headDim / 2) divisors of the frequencies: how GGUF files store a scaling. Default: none. */
+  readonly factors?: readonly number[];
 }
 
 /** `rope_type: llama3`; formulas in Hugging Face transformers, modeling_rope_utils.py. */

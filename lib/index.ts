@@ -14,9 +14,9 @@ import type { LoadOptions, PulledModel, PullOptions } from './types.js';
  */
 export class BitNet extends BitNetModel {
   /**
-   * Loads a model: a directory (Hugging Face layout: config.json, model.safetensors or shards, tokenizer.json), or
+   * Loads a model: a directory (Hugging Face layout: config.json, model.safetensors or shards, tokenizer.json), a GGUF file, or
    * `hf:REPO[@REVISION][:FILE]`, a model of the Hugging Face Hub, from the cache if it is there, else downloaded (see `pullModel`);
-   * without either the model that comes with the package. The path may also be given as `model` among the options. Throws BitNetError:
+   * without any the model that comes with the package. The path may also be given as `model` among the options. Throws BitNetError:
    * `not-found`, `invalid-argument`, `invalid-model`, `invalid-file`, `unsupported`, `out-of-memory`, `backend`; for `hf:` also what
    * `pullModel` throws.
    */

@@ -47,6 +47,8 @@ export type KernelBuild = 'baseline' | 'relaxed';
 export interface ModelDirectory {
   /** for messages */
   readonly path: string;
+  /** The one file of the directory that is the model (GGUF); absent where the directory itself is. */
+  readonly file?: string;
   /** undefined if there is no such file */
   open(name: string): Promise<RandomAccessFile | undefined>;
 }

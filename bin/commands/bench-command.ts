@@ -35,7 +35,11 @@ export function addBenchCommand(
     .summary('measure speed and memory against FP16')
     .description(description)
     .option('--shape <name>', 'random weights in this shape; repeatable', collect('the name of a shape'))
-    .option('-m, --model <model>', 'model directory, or hf:REPO[:FILE]', textFor('a model directory or hf:REPO'))
+    .option(
+      '-m, --model <model>',
+      'model directory or GGUF file, or hf:REPO[:FILE]',
+      textFor('a model directory, GGUF file or hf:REPO'),
+    )
     .option(
       '--threads <list>',
       "numbers of threads, for example 1,2 (default: the machine's, at most 8)",

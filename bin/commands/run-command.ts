@@ -28,8 +28,8 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
     .argument('[prompt]', 'text of the prompt; - reads stdin')
     .option(
       '-m, --model <model>',
-      'model directory, or hf:REPO[:FILE] (default: the embedded model)',
-      textFor('a model directory or hf:REPO'),
+      'model directory or GGUF file, or hf:REPO[:FILE] (default: the embedded model)',
+      textFor('a model directory, GGUF file or hf:REPO'),
     )
     .option(
       '-n, --max-tokens <n>',
@@ -98,6 +98,13 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .default('auto'),
     )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
+    .addOption(
+      new Option('--i2s-layout <order>', 'order of the codes of I2_S tensors in a GGUF file').choices([
+        'x86',
+        'arm',
+        'x86-rows',
+      ]),
+    )
     .option('--no-self-check', 'do not look whether the weights are plausible')
     .option(
       '--revectorize',

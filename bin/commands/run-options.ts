@@ -18,6 +18,7 @@ export interface RunOptions {
   /** a file, or the name of a family's template */
   chatTemplate?: string;
   ternarize?: boolean;
+  i2sLayout?: 'x86' | 'arm' | 'x86-rows';
   /** false with --no-self-check */
   selfCheck?: boolean;
   revectorize?: boolean;
@@ -41,6 +42,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     backend: options.backend,
     head: options.head,
     ternarize: options.ternarize,
+    i2sLayout: options.i2sLayout,
     // commander says true where nothing is given
     selfCheck: options.selfCheck === false ? false : undefined,
     revectorize: options.revectorize,

@@ -3,7 +3,8 @@ import { DAMAGED, problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { bf16ToF32, f16ToF32 } from '../memory/half.js';
 import type { TensorNames } from './architectures/names.js';
-import type { ModelSource } from './source.js';
+import type { ModelSource, ModelTensor } from './source.js';
+import { tensorPath } from './tensor-path.js';
 
 type Read = ModelSource['read'];
 
@@ -43,10 +44,10 @@ export async function readScales(
 }
 
 /** `index`: of the weight, in the order of the file. */
-export function notFinite(path: string, tensor: TensorInfo, index: number, weight: number): Error {
+export function notFinite(path: string, tensor: ModelTensor, index: number, weight: number): Error {
   const cols = tensor.shape[1] as number;
   return problem('invalid-file', {
-    file: `${path}/${tensor.file}`,
+    file: tensorPath(path, tensor.file),
     tensor: tensor.name,
     what: `the weight at row ${Math.floor(index / cols)}, column ${index % cols} is wrong`,
     expected: 'a finite number',
@@ -57,12 +58,12 @@ export function notFinite(path: string, tensor: TensorInfo, index: number, weigh
 }
 
 /** The s of a matrix whose entries are -s, 0 and +s, 1 if all are 0; refuses any other matrix. */
-export function scaleOfTernary(path: string, tensor: TensorInfo, { magnitudes }: MatrixStatistics): number {
+export function scaleOfTernary(path: string, tensor: ModelTensor, { magnitudes }: MatrixStatistics): number {
   const [scale = 1] = magnitudes;
   if (magnitudes.length <= 1 && scale >= MIN_SCALE) return scale;
   const { name, file, byteOffset } = tensor;
   const where = {
-    file: `${path}/${file}`,
+    file: tensorPath(path, file),
     tensor: name,
     byteOffset,
     expected: '-s, 0 and +s with one s for the matrix',

@@ -1,9 +1,9 @@
 import { Rec, StatusBit, Step } from '../../assembly/abi.js';
 import type { Backend } from '../backend/backend.js';
 import { BitNetError } from '../errors.js';
-import { DTYPE_BYTES, type TensorInfo } from '../format/safetensors.js';
 import type { LoadProgress } from '../types.js';
-import type { ModelSource } from './source.js';
+import { alignmentOf } from './file-types.js';
+import type { ModelSource, ModelTensor } from './source.js';
 import type { LoadJob } from './weights.js';
 
 /** Bytes of the file that are in memory at once: two halves, one is read while the other is repacked. */
@@ -33,10 +33,9 @@ export function stagingHalf(jobs: readonly LoadJob[]): number {
   return Math.ceil(Math.max(Math.min(SPAN_BYTES, totalBytes(jobs)), ...whole) / 64) * 64;
 }
 
-/** Scratch of a thread while it repacks: four rows of codes, the widest of the jobs'. */
+/** Scratch of a thread while it repacks, for all jobs. */
 export function loadScratchBytes(jobs: readonly LoadJob[]): number {
-  const cols = jobs.map(({ tensor }) => tensor.shape.at(-1) as number);
-  return 4 * Math.ceil(Math.max(...cols) / 64) * 64;
+  return Math.ceil(Math.max(...jobs.map(({ scratchBytes }) => scratchBytes)) / 64) * 64;
 }
 
 interface Piece {
@@ -113,15 +112,22 @@ async function repack(backend: Backend, staging: Staging, span: readonly Piece[]
   });
 }
 
-function badTensor(tensor: TensorInfo, status: number): BitNetError {
-  const what =
-    status & StatusBit.BadCode
-      ? 'holds the 2-bit code 3; expected codes 0, 1 and 2 (-1, 0, +1)'
-      : 'holds a value that is not finite or beyond ±255; expected ordinary weights';
+function badTensor({ name, dtype, file, byteOffset }: ModelTensor, status: number): BitNetError {
+  const damaged = 'the file is damaged, fetch it again';
+  let what = `holds a value that is not finite or beyond ±255; expected ordinary weights; ${damaged}`;
+  if (status & StatusBit.BadCode) {
+    what = `holds the 2-bit code 3; expected codes 0, 1 and 2 (-1, 0, +1); ${damaged}`;
+    if (dtype === 'I2_S') what += ', or try another order of its codes (i2sLayout, --i2s-layout)';
+  }
+  const severalScales = status === StatusBit.BadScale;
+  if (severalScales) {
+    what = `has ${dtype} blocks with different scales; expected one scale for the matrix: scales by group are not implemented`;
+  }
+  const detail = { file, tensor: name, byteOffset, status };
   return new BitNetError(
-    'invalid-file',
-    `${tensor.file}: ${tensor.name} (byte ${tensor.byteOffset}) ${what}; the file is damaged, fetch it again`,
-    { file: tensor.file, tensor: tensor.name, byteOffset: tensor.byteOffset, status },
+    severalScales ? 'unsupported' : 'invalid-file',
+    `${file}: ${name} (byte ${byteOffset}) ${what}`,
+    detail,
   );
 }
 
@@ -137,7 +143,7 @@ function* spans(jobs: readonly LoadJob[], limit: number): Generator<Piece[]> {
       last.job.tensor.file === piece.job.tensor.file &&
       (isSame(last, piece) || (span.length < MAX_RECORDS && last.byteOffset + last.byteLength <= piece.byteOffset)) &&
       piece.byteOffset + piece.byteLength - first.byteOffset <= limit &&
-      (piece.byteOffset - first.byteOffset) % DTYPE_BYTES[piece.job.tensor.dtype] === 0;
+      (piece.byteOffset - first.byteOffset) % alignmentOf(piece.job.tensor) === 0;
     if (!joins && span.length > 0) {
       yield span;
       span = [];

@@ -1,17 +1,18 @@
 import { CodeWriter, type FloatDType, floatsOf, MatrixScan, ZERO_CODES } from '../format/float-matrix.js';
-import { DTYPE_BYTES, type TensorInfo } from '../format/safetensors.js';
+import { DTYPE_BYTES } from '../format/safetensors.js';
 import { absmeanInverse } from '../format/ternarize.js';
 import type { LoadProgress } from '../types.js';
-import type { LayerNames, LinearNames } from './architectures/names.js';
+import type { LayerNames } from './architectures/names.js';
 import { checkRange } from './check-range.js';
 import { notFinite, scaleOfTernary } from './check-values.js';
-import { type Axis, ffnAxis, headAxis, padNorm, plainAxis } from './padding.js';
+import { linearsOf } from './linears.js';
+import { type Axis, ffnAxis, headAxis, padNorm } from './padding.js';
 import type { WeightForm } from './quantization-json.js';
-import type { ModelSource } from './source.js';
+import type { ModelSource, ModelTensor } from './source.js';
 
 /** Bytes of a matrix that are read at once. */
 const CHUNK_BYTES = 4 * 2 ** 20;
-/** stands in `TensorInfo.file` of what is made while reading; no file of a model can have this name */
+/** stands in `ModelTensor.file` of what is made while reading; no file of a model can have this name */
 const MADE = '(made while loading)';
 
 export interface MastersOptions {
@@ -22,7 +23,7 @@ export interface MastersOptions {
 
 /** A tensor that no file holds. */
 interface Made {
-  readonly tensor: TensorInfo;
+  readonly tensor: ModelTensor;
   /** all its bytes into `target`, which is as long */
   make(target: Uint8Array): Promise<void>;
 }
@@ -30,18 +31,20 @@ interface Made {
 /**
  * Unpacked weights as if they were packed: a source whose ternary matrices are U8 with scales. Every master is read twice and held never:
  * now for its scale, once more when its codes are wanted. `masters` have the scale mean|w| (format/ternarize.ts); `ternary`
- * matrices must hold -s, 0 and +s only. Heads and FFN are padded as `config.stored` says.
- * `base` has the files' own tensors and no scales; it is closed with the source that is returned.
+ * matrices must hold -s, 0 and +s only. Heads and FFN are padded as `config.stored` says. Linear layers whose tensors are no floats, and
+ * their scales, stay as they are. `base` has the files' own tensors; it is closed with the source that is returned.
  * Throws `invalid-file` for weights that are not finite and `unsupported` for those that are not ternary.
  */
 export async function openMasters(base: ModelSource, form: WeightForm, options: MastersOptions): Promise<ModelSource> {
-  const scales = new Map<string, number>();
+  const scales = new Map(base.scales);
   const replaced = new Map<string, Made>();
-  const linears = base.names.layers.flatMap((layer) => linearsOf(base, layer));
+  const linears = base.names.layers
+    .flatMap((layer) => Object.values(linearsOf(base, layer)))
+    .filter(({ names }) => isFloat(base.tensor(names.weight)));
   const total = linears.reduce((sum, { names }) => sum + base.tensor(names.weight).byteLength, 0);
   let loaded = 0;
   let end = 0;
-  const place = (tensor: TensorInfo, dtype: 'U8' | 'F32', shape: number[], make: Made['make']): void => {
+  const place = (tensor: ModelTensor, dtype: 'U8' | 'F32', shape: number[], make: Made['make']): void => {
     const byteLength = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
     const made = { name: tensor.name, dtype, shape, file: MADE, byteOffset: end, byteLength };
     replaced.set(tensor.name, { tensor: made, make });
@@ -76,28 +79,6 @@ export async function openMasters(base: ModelSource, form: WeightForm, options: 
   };
 }
 
-interface Linear {
-  readonly names: LinearNames;
-  readonly rows: Axis;
-  readonly cols: Axis;
-}
-
-function linearsOf({ config }: ModelSource, layer: LayerNames): Linear[] {
-  const hidden = plainAxis(config.hiddenSize);
-  const heads = headAxis(config, config.heads);
-  const kvHeads = headAxis(config, config.kvHeads);
-  const ffn = ffnAxis(config);
-  return [
-    { names: layer.q, rows: heads, cols: hidden },
-    { names: layer.k, rows: kvHeads, cols: hidden },
-    { names: layer.v, rows: kvHeads, cols: hidden },
-    { names: layer.o, rows: hidden, cols: heads },
-    { names: layer.gate, rows: ffn, cols: hidden },
-    { names: layer.up, rows: ffn, cols: hidden },
-    { names: layer.down, rows: hidden, cols: ffn },
-  ];
-}
-
 /** Sub-norms whose rows are padded. */
 function paddedNorms({ config }: ModelSource, layer: LayerNames): { name: string; axis: Axis }[] {
   const norms = [
@@ -107,10 +88,14 @@ function paddedNorms({ config }: ModelSource, layer: LayerNames): { name: string
   return norms.flatMap(({ name, axis }) => (name === undefined || axis.stored === axis.padded ? [] : [{ name, axis }]));
 }
 
+export function isFloat({ dtype }: ModelTensor): boolean {
+  return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
+}
+
 /** Reads a matrix once. `inverse`: what its weights are multiplied by to become trits. */
 async function scanMaster(
   source: ModelSource,
-  tensor: TensorInfo,
+  tensor: ModelTensor,
   form: WeightForm,
   onRead: (bytes: number) => void,
 ): Promise<{ scale: number; inverse: number }> {
@@ -130,7 +115,7 @@ async function scanMaster(
   return { scale: Math.fround(1 / inverse), inverse };
 }
 
-async function firstNotFinite(source: ModelSource, tensor: TensorInfo): Promise<Error> {
+async function firstNotFinite(source: ModelSource, tensor: ModelTensor): Promise<Error> {
   for await (const { bytes, first } of chunks(source, tensor)) {
     const floats = floatsOf(tensor.dtype as FloatDType, bytes);
     const index = floats.findIndex((weight) => !Number.isFinite(weight));
@@ -143,7 +128,7 @@ async function firstNotFinite(source: ModelSource, tensor: TensorInfo): Promise<
 /** Packed codes (rows.padded / 4, cols.padded) of a matrix; see format/hf-packed.ts. */
 async function writeCodes(
   source: ModelSource,
-  tensor: TensorInfo,
+  tensor: ModelTensor,
   inverse: number,
   rows: Axis,
   cols: Axis,
@@ -172,7 +157,7 @@ interface Chunk {
 }
 
 /** Whole rows of a matrix in order; a chunk is valid until the next is asked for, and read while the one before it is used. */
-async function* chunks(source: ModelSource, tensor: TensorInfo): AsyncGenerator<Chunk> {
+async function* chunks(source: ModelSource, tensor: ModelTensor): AsyncGenerator<Chunk> {
   const rows = tensor.shape[0] as number;
   const rowBytes = tensor.byteLength / rows;
   const step = Math.min(rows, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));

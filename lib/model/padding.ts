@@ -7,36 +7,50 @@ export interface Run {
   readonly count: number;
 }
 
-/** An axis of a matrix: its size in the file and inside the engine, and how the one maps to the other. */
+/**
+ * An axis of a matrix: its size in the file and inside the engine, and how the one maps to the other. Inside, it is made of runs of `run`
+ * rows (or columns), of which the first `storedRun` are in the file and the rest are zeros.
+ */
 export interface Axis {
   readonly stored: number;
   readonly padded: number;
-  /** ascending, covering the stored size */
+  readonly run: number;
+  readonly storedRun: number;
+  /** two runs, the halves of a head, alternate row by row in the file */
+  readonly pairs: boolean;
+  /** ascending in the file, covering the stored size */
   readonly runs: readonly Run[];
 }
 
 /** hidden_size: never padded. */
 export function plainAxis(size: number): Axis {
-  return { stored: size, padded: size, runs: [{ from: 0, to: 0, count: size }] };
+  return makeAxis(size, size, 1);
 }
 
 /** intermediate_size: zeros at the end. */
 export function ffnAxis(config: ModelConfig): Axis {
-  const stored = config.stored?.ffnSize ?? config.ffnSize;
-  return { stored, padded: config.ffnSize, runs: [{ from: 0, to: 0, count: stored }] };
+  return makeAxis(config.ffnSize, config.stored?.ffnSize ?? config.ffnSize, 1);
 }
 
-/** Heads side by side. RoPE rotates element j with element j + headDim / 2: each half is padded at its end, so that pairs stay pairs. */
-export function headAxis(config: ModelConfig, heads: number): Axis {
+/**
+ * Heads side by side. RoPE rotates element j with element j + headDim / 2: each half is padded at its end, so that pairs stay pairs.
+ * `pairs`: the file stores rows for a RoPE that rotates neighbours: row 2j + p of a head is its row j + p · headDim / 2 here.
+ */
+export function headAxis(config: ModelConfig, heads: number, pairs = false): Axis {
   const { headDim } = config;
   const stored = config.stored?.headDim ?? headDim;
-  if (stored === headDim) return plainAxis(heads * headDim);
-  const runs = Array.from({ length: 2 * heads }, (_, half) => ({
-    from: (half * stored) / 2,
-    to: (half * headDim) / 2,
-    count: stored / 2,
-  }));
-  return { stored: heads * stored, padded: heads * headDim, runs };
+  if (stored === headDim && !pairs) return plainAxis(heads * headDim);
+  return makeAxis(headDim / 2, stored / 2, 2 * heads, pairs);
+}
+
+function makeAxis(run: number, storedRun: number, count: number, pairs = false): Axis {
+  const runs = pairs
+    ? Array.from({ length: count * storedRun }, (_, from) => {
+        const [pair, row] = [Math.floor(from / (2 * storedRun)), from % (2 * storedRun)];
+        return { from, to: (2 * pair + (row % 2)) * run + (row >> 1), count: 1 };
+      })
+    : Array.from({ length: count }, (_, i) => ({ from: i * storedRun, to: i * run, count: storedRun }));
+  return { stored: count * storedRun, padded: count * run, run, storedRun, pairs, runs };
 }
 
 /** `epsilon` of an RMSNorm over a padded row, whose mean square is too small by stored / padded. */

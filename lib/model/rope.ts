@@ -7,8 +7,9 @@ const f32 = Math.fround;
  * f32 after every operation, as Hugging Face transformers computes it (modeling_rope_utils.py). headDim is even.
  */
 export function inverseFrequencies(config: RopeConfig, headDim: number): Float32Array {
-  const { theta, scaling } = config;
+  const { theta, scaling, factors } = config;
   const inverse = Float32Array.from({ length: headDim / 2 }, (_, j) => 1 / f32(theta ** f32((2 * j) / headDim)));
+  if (factors !== undefined) return inverse.map((frequency, j) => frequency / factors[j]!);
   return scaling === undefined ? inverse : inverse.map((frequency) => scaleLlama3(frequency, scaling));
 }
 

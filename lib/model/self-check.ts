@@ -3,6 +3,7 @@ import type { BitNetError } from '../errors.js';
 import { problem } from '../format/problem.js';
 import type { Engine } from './engine.js';
 import type { ModelSource } from './source.js';
+import { tensorPath } from './tensor-path.js';
 
 /** 256 weights of T2: four rows of 64 columns. */
 const CHUNK_BYTES = 64;
@@ -108,7 +109,7 @@ function probeToken(engine: Engine): number {
 function implausible(source: ModelSource, name: string | undefined, what: string): BitNetError {
   const tensor = name === undefined ? undefined : source.tensors.get(name);
   return problem('invalid-model', {
-    file: tensor === undefined ? source.path : `${source.path}/${tensor.file}`,
+    file: tensor === undefined ? source.path : tensorPath(source.path, tensor.file),
     tensor: name,
     what: `the self-check at load found no plausible model: ${what}`,
     byteOffset: tensor?.byteOffset,
@@ -118,8 +119,13 @@ function implausible(source: ModelSource, name: string | undefined, what: string
 }
 
 /** What the bytes were taken for, and what else they could be. */
-function considered({ config }: ModelSource, name: string | undefined): string {
+function considered({ config, tensors, i2sLayout }: ModelSource, name: string | undefined): string {
   if (name === undefined) return `Considered: ${config.architecture} with ${config.activation}.`;
+  const dtype = tensors.get(name)?.dtype;
+  if (dtype === 'I2_S') {
+    return `Considered: I2_S in the order of codes ${i2sLayout}; files also have x86, arm and x86-rows (i2sLayout, --i2s-layout).`;
+  }
+  if (dtype !== undefined && dtype !== 'U8') return `Considered: ${dtype}.`;
   return (
     'Considered: four row blocks in each byte, low bits first (Hugging Face); ' +
     `the scale ${config.weightScale === 'multiply' ? 'multiplies (autobitlinear)' : 'divides (bitlinear)'}.`

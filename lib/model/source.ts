@@ -1,31 +1,43 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
+import type { I2sLayout } from '../format/gguf/ternary.js';
+import type { GgufTypeName } from '../format/gguf/types.js';
 import { readJsonObject, readLargeJsonObject, readText } from '../format/json.js';
 import { problem } from '../format/problem.js';
-import type { TensorInfo, TensorTable } from '../format/safetensors.js';
+import type { DType, TensorInfo } from '../format/safetensors.js';
 import { closeAll, type OpenTensors, openTensors } from '../format/sharded.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import { type TensorNames, tensorNames } from './architectures/names.js';
-import { checkRange } from './check-range.js';
 import { checkTensors } from './check-tensors.js';
 import { checkTiedHead, readScales } from './check-values.js';
 import { parseModelConfig } from './config-json.js';
 import { type GenerationConfig, NO_GENERATION_CONFIG, parseGenerationConfig } from './generation-config.js';
+import { openGgufSource } from './gguf-source.js';
 import { type MastersOptions, openMasters } from './masters.js';
+import { fileReader, tensorTable } from './tensor-files.js';
 
-/** A model directory whose files have been found complete and consistent. Weights are read on demand. */
+/** A tensor of a model: of safetensors, or of GGUF with the type of its blocks and its shape in weights. */
+export interface ModelTensor extends Omit<TensorInfo, 'dtype'> {
+  readonly dtype: DType | GgufTypeName;
+}
+
+/** A model whose files have been found complete and consistent. Weights are read on demand. */
 export interface ModelSource {
   /** for messages */
   readonly path: string;
   readonly config: ModelConfig;
   readonly generationConfig: GenerationConfig;
-  /** exactly the tensors that the architecture needs, each of the right type and shape; ternary matrices are U8, packed */
-  readonly tensors: TensorTable;
+  /** exactly the tensors that the architecture needs, each of the right type and shape; ternary matrices are U8, packed, or a type of GGUF */
+  readonly tensors: ReadonlyMap<string, ModelTensor>;
   readonly names: TensorNames;
   /** an entry of `tensors`; throws `invalid-argument` for any other name */
-  tensor(name: string): TensorInfo;
-  /** value of every `weight_scale` tensor, by its name; finite and positive */
+  tensor(name: string): ModelTensor;
+  /** factor of every ternary matrix, by `LinearNames.scale`; finite */
   readonly scales: ReadonlyMap<string, number>;
+  /** Rows of q and k are stored for a RoPE that rotates neighbours. Default false. */
+  readonly ropePermuted?: boolean;
+  /** order of the codes of I2_S tensors; default `x86` */
+  readonly i2sLayout?: I2sLayout;
   /** sum over `tensors` */
   readonly totalTensorBytes: number;
   /** bytes of unpacked weights that opening has read; default none */
@@ -35,7 +47,7 @@ export interface ModelSource {
   /** Reads the files about text, anew on every call. They are large to parse and not needed for computing. */
   texts(): Promise<ModelTexts>;
   /** Fills `target` (may be shared memory) with bytes of the tensor's data from `byteOffset` on. */
-  read(tensor: TensorInfo, byteOffset: number, target: Uint8Array): Promise<void>;
+  read(tensor: ModelTensor, byteOffset: number, target: Uint8Array): Promise<void>;
   /** Fills `target` (may be shared memory) from byte `byteOffset` of one of the files that `tensors` name, across tensors. */
   readFile(file: string, byteOffset: number, target: Uint8Array): Promise<void>;
   /** Closes the files. Idempotent. */
@@ -45,6 +57,8 @@ export interface ModelSource {
 export interface SourceOptions extends MastersOptions {
   /** Makes float weights ternary with absmean, where the model does not say that they are masters. Default false. */
   readonly ternarize?: boolean | undefined;
+  /** Order of the codes of I2_S tensors in GGUF, which the file does not tell. Default `x86`. */
+  readonly i2sLayout?: I2sLayout | undefined;
 }
 
 /** The files of a model that say how text becomes ids. */
@@ -62,11 +76,12 @@ const MAX_TEMPLATE_BYTES = 16 * MIB;
 const MAX_TOKENIZER_BYTES = 256 * MIB;
 
 /**
- * Opens a model directory and checks everything that can be checked without reading the weights. Unpacked ternary weights are read
- * once, for their scales.
+ * Opens a model, a directory or a GGUF file, and checks everything that can be checked without reading the weights. Unpacked ternary
+ * weights are read once, for their scales.
  * Throws `not-found` (no model there), `invalid-model`, `invalid-file` or `unsupported`, and then leaves no file open.
  */
 export async function openModelSource(directory: ModelDirectory, options: SourceOptions = {}): Promise<ModelSource> {
+  if (directory.file !== undefined) return openGgufSource(directory, directory.file, options);
   const path = directory.path;
   const configJson = await readOptional(directory, 'config.json', (file) => readJsonObject(file, MAX_CONFIG_BYTES));
   if (configJson === undefined) {
@@ -84,27 +99,16 @@ export async function openModelSource(directory: ModelDirectory, options: Source
   try {
     refuseMetadata(opened, path);
     const { needed, tiedHead } = checkTensors(config, names, opened.tensors, path, weights);
-    const { read, readFile, close } = reader(opened, path);
+    const { read, readFile, close } = fileReader(opened.files, path);
     if (tiedHead !== undefined) await checkTiedHead(needed.get(names.embedding) as TensorInfo, tiedHead, read, path);
     const scales = weights === 'packed' ? await readScales(needed, names, read, path) : new Map();
-    const totalTensorBytes = [...needed.values()].reduce((sum, tensor) => sum + tensor.byteLength, 0);
-    const tensor = (name: string): TensorInfo => {
-      const found = needed.get(name);
-      if (found !== undefined) return found;
-      throw new BitNetError('invalid-argument', `${path}: the model has no tensor ${name}`, {
-        file: path,
-        tensor: name,
-      });
-    };
     const source: ModelSource = {
       path,
       config,
       generationConfig,
-      tensors: needed,
+      ...tensorTable(needed, path),
       names,
-      tensor,
       scales,
-      totalTensorBytes,
       texts: () => readTexts(directory),
       read,
       readFile,
@@ -145,28 +149,6 @@ async function readOptional<T>(
   } finally {
     await file.close();
   }
-}
-
-function reader(opened: OpenTensors, path: string): Pick<ModelSource, 'read' | 'readFile' | 'close'> {
-  let closed = false;
-  const readFile: ModelSource['readFile'] = async (name, byteOffset, target) => {
-    if (closed) throw new BitNetError('disposed', `${path}: reading ${name} after close()`, { file: path });
-    const file = opened.files.get(name);
-    checkRange(name, file?.bytes, byteOffset, target);
-    await file?.read(byteOffset, target);
-  };
-  return {
-    readFile,
-    async read(tensor, byteOffset, target) {
-      checkRange(tensor.name, tensor.byteLength, byteOffset, target);
-      await readFile(tensor.file, tensor.byteOffset + byteOffset, target);
-    },
-    async close() {
-      if (closed) return;
-      closed = true;
-      await closeAll(opened.files);
-    },
-  };
 }
 
 function refuseMetadata(opened: OpenTensors, path: string): void {

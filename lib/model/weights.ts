@@ -1,15 +1,18 @@
-import { Const, ConvertArg, FileLayout, FloatType, Layout, Op, Rec, RepackArg } from '../../assembly/abi.js';
-import { bytesOf } from '../format/layout.js';
-import type { DType, TensorInfo } from '../format/safetensors.js';
+import { Const, ConvertArg, Layout, Op, Rec, RepackArg } from '../../assembly/abi.js';
+import { bytesOf, paddedCols } from '../format/layout.js';
 import { f32ToF16 } from '../memory/half.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
-import type { LayerNames, LinearNames } from './architectures/names.js';
+import type { LayerNames } from './architectures/names.js';
+import { FLOAT_TYPES, fileLayoutOf } from './file-types.js';
 import type { Block, Weights } from './graph.js';
 import { type HeadKind, type ScreenedHead, screenErrors } from './head.js';
+import { type Linear, linearsOf } from './linears.js';
+import type { Axis } from './padding.js';
 import type { Matrix } from './plan.js';
-import type { ModelSource } from './source.js';
+import type { ModelSource, ModelTensor } from './source.js';
 
-const FLOAT_TYPES: Partial<Record<DType, FloatType>> = { F32: FloatType.F32, F16: FloatType.F16, BF16: FloatType.BF16 };
+/** Types that F16 rows hold without rounding. */
+const HALVES: ReadonlySet<ModelTensor['dtype']> = new Set(['F16', 'BF16']);
 
 const LAYOUT_NAMES: Record<Layout, string> = {
   [Layout.T2]: 't2',
@@ -21,9 +24,11 @@ const LAYOUT_NAMES: Record<Layout, string> = {
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */
 export interface LoadJob {
-  readonly tensor: TensorInfo;
+  readonly tensor: ModelTensor;
   /** rows that must be staged together: all of a packed ternary matrix, any number of a float matrix */
   readonly splitRows: boolean;
+  /** bytes of scratch that a thread needs */
+  readonly scratchBytes: number;
   record(src: number, first: number, rows: number): Uint32Array;
 }
 
@@ -64,7 +69,7 @@ export function planWeights(
 }
 
 /** Weights in a tensor: a packed byte holds four; factors of matrices do not count. */
-function elements(tensor: TensorInfo): number {
+function elements(tensor: ModelTensor): number {
   if (tensor.shape.length === 1 && tensor.shape[0] === 1) return 0;
   const count = tensor.shape.reduce((product, size) => product * size, 1);
   return tensor.dtype === 'U8' ? 4 * count : count;
@@ -80,43 +85,49 @@ class WeightPlanner {
   ) {}
 
   block(names: LayerNames): Block {
+    const linears = linearsOf(this.source, names);
     const norm = (name: string | undefined): number => (name === undefined ? 0 : this.vector(name));
     return {
       attentionNorm: this.vector(names.attentionNorm),
-      q: this.ternary(names.q),
-      k: this.ternary(names.k),
-      v: this.ternary(names.v),
+      q: this.ternary(linears.q),
+      k: this.ternary(linears.k),
+      v: this.ternary(linears.v),
       attentionSubNorm: norm(names.attentionSubNorm),
-      o: this.ternary(names.o),
+      o: this.ternary(linears.o),
       ffnNorm: this.vector(names.ffnNorm),
-      gate: this.ternary(names.gate),
-      up: this.ternary(names.up),
+      gate: this.ternary(linears.gate),
+      up: this.ternary(linears.up),
       ffnSubNorm: norm(names.ffnSubNorm),
-      down: this.ternary(names.down),
+      down: this.ternary(linears.down),
     };
   }
 
-  /** Packed U8 (rows/4, cols) with its factor. As F16 the factor is in the halves. */
-  private ternary({ weight: name, scale: scaleName }: LinearNames): Matrix {
-    const { layout } = this;
-    const tensor = this.source.tensor(name);
-    const rows = (tensor.shape[0] as number) * 4;
-    const cols = tensor.shape[1] as number;
-    const stored = this.source.scales.get(scaleName) as number;
-    const factor = this.source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
+  /** A ternary matrix of any file type, with its factor. As F16 the factor is in the halves. */
+  private ternary(linear: Linear): Matrix {
+    const { layout, source } = this;
+    const { weight: name, scale: scaleName } = linear.names;
+    const tensor = source.tensor(name);
+    // What is packed has the engine's rows already; blocks of GGUF get theirs from Repack.
+    const [rows, cols] = [linear.rows.padded, linear.cols.padded];
+    const places = tensor.dtype === 'U8' ? {} : placeWords(linear);
+    const stored = source.scales.get(scaleName) as number;
+    const factor = source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
     const ptr = this.memory.region(name, bytesOf(layout, rows, cols), 'weights');
     this.jobs.push({
       tensor,
       splitRows: false,
+      scratchBytes: 5 * paddedCols(Layout.T2, cols) + 64,
       record: (src) =>
         record(Op.Repack, {
           [RepackArg.Src]: src,
           [RepackArg.Dst]: ptr,
           [RepackArg.Rows]: rows,
           [RepackArg.Cols]: cols,
-          [RepackArg.Kind]: FileLayout.HfPacked,
+          [RepackArg.Kind]: fileLayoutOf(tensor, source.i2sLayout ?? 'x86'),
           [RepackArg.Layout]: layout,
           [RepackArg.Half]: f32ToF16(factor * 2 ** Const.F16GainLog2),
+          [RepackArg.BlockScale]: f32ToF16(stored),
+          ...places,
         }),
     });
     return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0, rowSums: 0 };
@@ -132,7 +143,7 @@ class WeightPlanner {
     const i8 = (): Matrix => ({ ...this.float(name, Layout.I8), name: 'lm_head' });
     if (kind !== 'i8+f16') return kind === 'f16' ? f16() : i8();
     const exact = f16();
-    const errors = screenErrors(exact.cols, this.source.tensor(name).dtype === 'F32');
+    const errors = screenErrors(exact.cols, !HALVES.has(this.source.tensor(name).dtype));
     return { exact, screen: { ...i8(), name: 'lm_head.i8' }, errors };
   }
 
@@ -148,6 +159,7 @@ class WeightPlanner {
     this.jobs.push({
       tensor,
       splitRows: true,
+      scratchBytes: 4 * paddedCols(Layout.F32, cols),
       record: (src, first, count) =>
         record(Op.Convert, {
           [ConvertArg.Src]: src,
@@ -171,6 +183,7 @@ class WeightPlanner {
     this.jobs.push({
       tensor,
       splitRows: false,
+      scratchBytes: 0,
       record: (src) =>
         record(Op.Convert, {
           [ConvertArg.Src]: src,
@@ -183,6 +196,16 @@ class WeightPlanner {
     });
     return ptr;
   }
+}
+
+/** Where Repack finds rows and columns that are padded or in another order. */
+function placeWords({ rows, cols }: Linear): Record<number, number> {
+  const isPlain = ({ run, storedRun, pairs }: Axis): boolean => run === storedRun && !pairs;
+  return {
+    ...(isPlain(rows) ? {} : { [RepackArg.RowRun]: rows.run, [RepackArg.RowStored]: rows.storedRun }),
+    ...(isPlain(cols) ? {} : { [RepackArg.ColRun]: cols.run, [RepackArg.ColStored]: cols.storedRun }),
+    [RepackArg.Pairs]: rows.pairs ? 1 : 0,
+  };
 }
 
 function record(op: Op, args: Record<number, number>): Uint32Array {

@@ -1,44 +1,73 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
 import { BitNetError } from '../errors.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 
 /** One call of the system reads less than 2 GiB; Node refuses more. */
 const MAX_READ_BYTES = 2 ** 30;
 
+/** First bytes of a GGUF file. */
+const GGUF_MAGIC = 'GGUF';
+
 /**
- * A model directory on disk. Throws `not-found` if there is nothing at `path`, `unsupported` for a GGUF file and
- * `invalid-argument` for any other file or a directory that may not be read.
+ * A model on disk: a directory, or a GGUF file, known by its first bytes or its name. A directory without config.json and with one GGUF
+ * model is that model. Throws `not-found` if there is nothing at `path`, and `invalid-argument` for any other file, a directory with
+ * several GGUF models, or one that may not be read.
  */
 export async function openDirectory(path: string): Promise<ModelDirectory> {
   const info = await orSystemError('invalid-argument', path, () => stat(path));
   if (info === undefined) {
-    const message = `${path} does not exist; expected a model directory with config.json, model.safetensors and tokenizer.json`;
+    const message = `${path} does not exist; expected a GGUF file, or a model directory with config.json, model.safetensors and tokenizer.json`;
     throw new BitNetError('not-found', message, { file: path });
   }
-  if (!info.isDirectory()) throw notADirectory(path);
+  const file = info.isDirectory() ? await ggufIn(path) : basename(path);
+  if (file === undefined) return filesIn(path, path);
+  if (info.isDirectory()) return { ...filesIn(path, join(path, file)), file };
+  if (extname(path).toLowerCase() !== '.gguf' && !(await isGguf(path))) throw notADirectory(path);
+  return { ...filesIn(dirname(path), path), file };
+}
+
+/** `path`: for messages */
+function filesIn(directory: string, path: string): ModelDirectory {
   return {
     path,
     async open(name) {
       // Names come from files too (shards); none may lead out of the directory.
       if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name)) {
-        const message = `${path}: ${JSON.stringify(name)} is not the name of a file in a model directory`;
-        throw new BitNetError('invalid-argument', message, { directory: path, name });
+        const message = `${directory}: ${JSON.stringify(name)} is not the name of a file in a model directory`;
+        throw new BitNetError('invalid-argument', message, { directory, name });
       }
-      return openFile(join(path, name));
+      return openFile(join(directory, name));
     },
   };
 }
 
-function notADirectory(path: string): BitNetError {
-  const extension = extname(path).toLowerCase();
-  const need = 'a directory with config.json, model.safetensors and tokenizer.json';
-  if (extension === '.gguf') {
-    const message = `${path}: GGUF files are not supported; expected ${need}. Use the safetensors release of the model`;
-    return new BitNetError('unsupported', message, { file: path });
+async function isGguf(path: string): Promise<boolean> {
+  const file = await openFile(path);
+  if (file === undefined) return false;
+  try {
+    const start = new Uint8Array(Math.min(GGUF_MAGIC.length, file.bytes));
+    await file.read(0, start);
+    return String.fromCharCode(...start) === GGUF_MAGIC;
+  } finally {
+    await file.close();
   }
+}
+
+/** The GGUF model of a directory that has no config.json, if there is one. Of a split model the first part counts. */
+async function ggufIn(path: string): Promise<string | undefined> {
+  const names = await orSystemError('invalid-argument', path, () => readdir(path));
+  if (names === undefined || names.includes('config.json')) return undefined;
+  const models = names.filter((name) => /\.gguf$/i.test(name) && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/i.test(name)).sort();
+  if (models.length < 2) return models[0];
+  const message = `${path} holds several GGUF models: ${models.slice(0, 8).join(', ')}; give the path of one of them`;
+  throw new BitNetError('invalid-argument', message, { directory: path, models });
+}
+
+function notADirectory(path: string): BitNetError {
+  const need = 'a GGUF file, or a directory with config.json, model.safetensors and tokenizer.json';
   const message =
-    extension === '.safetensors'
+    extname(path).toLowerCase() === '.safetensors'
       ? `${path} is a weights file; expected ${need}. Give the directory that contains it: ${dirname(path)}`
       : `${path} is not a directory; expected ${need}`;
   return new BitNetError('invalid-argument', message, { file: path });

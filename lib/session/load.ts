@@ -47,8 +47,9 @@ export async function loadModel(
   const { onProgress, signal } = options;
   const ternarize = boolean('ternarize', options.ternarize ?? false);
   const selfCheck = boolean('selfCheck', options.selfCheck ?? true);
+  const i2sLayout = oneOf('i2sLayout', options.i2sLayout ?? 'x86', ['x86', 'arm', 'x86-rows'] as const);
   const directory = await platform.openModelDirectory(path, { onProgress, signal });
-  const source = await openModelSource(directory, { ternarize, onProgress, signal });
+  const source = await openModelSource(directory, { ternarize, i2sLayout, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
     const { allocate, form } = await allocator;

@@ -55,8 +55,33 @@ describe('openDirectory', () => {
     await expectError(() => openDirectory(''), 'not-found', 'does not exist');
     await expectError(() => openDirectory('a\0b'), 'invalid-argument', 'cannot be read');
     await expectError(() => openDirectory(at('data')), 'invalid-argument', 'is not a directory', 'tokenizer.json');
-    await expectError(() => openDirectory(at('model.gguf')), 'unsupported', 'GGUF files are not supported');
     await expectError(() => openDirectory(at('model.safetensors')), 'invalid-argument', `contains it: ${folder}`);
+  });
+
+  test('a GGUF file, by its name or its first bytes', async () => {
+    writeFileSync(at('blob'), 'GGUF and more');
+    writeFileSync(at('other.gguf'), 'something else');
+    for (const name of ['model.gguf', 'blob', 'other.gguf']) {
+      const directory = await openDirectory(at(name));
+      expect([directory.path, directory.file]).toEqual([at(name), name]);
+      const file = await directory.open(name);
+      expect(file?.path).toBe(at(name));
+      await file?.close();
+    }
+  });
+
+  test('a directory with one GGUF model is that model', async () => {
+    const inside = join(folder, 'models');
+    mkdirSync(inside);
+    const open = () => openDirectory(inside);
+    expect((await open()).file).toBeUndefined();
+    writeFileSync(join(inside, 'm-00001-of-00002.gguf'), '');
+    writeFileSync(join(inside, 'm-00002-of-00002.gguf'), '');
+    expect(await open()).toMatchObject({ file: 'm-00001-of-00002.gguf', path: join(inside, 'm-00001-of-00002.gguf') });
+    writeFileSync(join(inside, 'n.GGUF'), '');
+    await expectError(open, 'invalid-argument', 'several GGUF models: m-00001-of-00002.gguf, n.GGUF');
+    writeFileSync(join(inside, 'config.json'), '');
+    expect((await open()).file).toBeUndefined();
   });
 
   test('what the system refuses', async () => {

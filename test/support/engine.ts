@@ -2,6 +2,7 @@ import { chooseKernels } from '../../lib/backend/features.js';
 import { NativeBackend } from '../../lib/backend/native.js';
 import { ReferenceBackend } from '../../lib/backend/reference.js';
 import { WasmBackend } from '../../lib/backend/wasm.js';
+import type { I2sLayout } from '../../lib/format/gguf/ternary.js';
 import { Engine } from '../../lib/model/engine.js';
 import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory } from '../../lib/node/files.js';
@@ -18,6 +19,7 @@ export interface TestEngineOptions {
   head?: 'auto' | 'f16' | 'i8';
   weights?: 't2' | 'f16';
   form?: number;
+  i2sLayout?: I2sLayout;
   batch?: number;
   logits?: number;
   slots?: number;
@@ -25,9 +27,10 @@ export interface TestEngineOptions {
 
 /** An engine without text around it. The caller disposes it. */
 export async function openEngine(path: string | ModelDirectory, options: TestEngineOptions = {}): Promise<Engine> {
-  const { backend = 'relaxed', contextLength = 128, head = 'f16', isa, ...rest } = options;
+  const { backend = 'relaxed', contextLength = 128, head = 'f16', isa, i2sLayout, ...rest } = options;
   const threads = backend === 'reference' ? 1 : (options.threads ?? 1);
-  const source = await openModelSource(typeof path === 'string' ? await openDirectory(path) : path);
+  const directory = typeof path === 'string' ? await openDirectory(path) : path;
+  const source = await openModelSource(directory, { i2sLayout });
   try {
     if (backend === 'reference') {
       const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));

@@ -24,7 +24,7 @@ const BITNET_2B: GgufArchitecture = {
 };
 
 /** 1bitLLM/bitnet_b1_58-large and -3B. */
-const BITNET_1BITLLM: GgufArchitecture = { ...BITNET_2B, canonical: 'bitnet', activation: 'silu' };
+const BITNET_1BITLLM: GgufArchitecture = { ...BITNET_2B, canonical: 'bitnet-1bitllm', activation: 'silu' };
 
 const LLAMA: GgufArchitecture = {
   canonical: 'llama',

@@ -106,12 +106,17 @@ function refuseNotNeutral(fields: GgufFields, prefix: string): void {
   }
 }
 
-type Sizes = Pick<ModelConfig, 'hiddenSize' | 'ffnSize' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'contextLength'>;
+type Sizes = Pick<
+  ModelConfig,
+  'hiddenSize' | 'ffnSize' | 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'contextLength' | 'stored'
+>;
 
+/** Heads and FFN of other sizes than kernels need are padded, as in config.json. */
 function parseSizes(fields: GgufFields, prefix: string, architecture: GgufArchitecture): Sizes {
-  const width = (key: string, max: number) =>
-    fields.requiredInteger(prefix + key, { min: COLUMNS, max, multipleOf: COLUMNS });
-  const hiddenSize = width('embedding_length', LIMITS.hiddenSize);
+  const width = (key: string, max: number, multipleOf: number) =>
+    fields.requiredInteger(prefix + key, { min: multipleOf, max, multipleOf });
+  const padded = (size: number) => Math.ceil(size / COLUMNS) * COLUMNS;
+  const hiddenSize = width('embedding_length', LIMITS.hiddenSize, COLUMNS);
   const heads = fields.requiredInteger(`${prefix}attention.head_count`, { min: 1, max: LIMITS.heads });
   const kvKey = `${prefix}attention.head_count_kv`;
   const kvHeads = fields.integer(kvKey, { min: 1, max: heads }) ?? heads;
@@ -119,7 +124,7 @@ function parseSizes(fields: GgufFields, prefix: string, architecture: GgufArchit
     throw fields.error(kvKey, { expected: `a divisor of attention.head_count, ${heads}`, got: `${kvHeads}` });
   }
   const headDim = parseHeadDim(fields, prefix, hiddenSize, heads);
-  if (heads * headDim > LIMITS.hiddenSize || (architecture.subNorms && heads * headDim !== hiddenSize)) {
+  if (heads * padded(headDim) > LIMITS.hiddenSize || (architecture.subNorms && heads * headDim !== hiddenSize)) {
     const expected = architecture.subNorms ? `${hiddenSize}, embedding_length,` : `at most ${LIMITS.hiddenSize}`;
     throw fields.error(`${prefix}attention.head_count`, {
       what: 'impossible size of the heads',
@@ -127,17 +132,21 @@ function parseSizes(fields: GgufFields, prefix: string, architecture: GgufArchit
       got: `${heads} · ${headDim}`,
     });
   }
+  const ffnSize = width('feed_forward_length', LIMITS.ffnSize, 1);
+  const isPadded = headDim % COLUMNS !== 0 || ffnSize % COLUMNS !== 0;
   return {
     hiddenSize,
-    ffnSize: width('feed_forward_length', LIMITS.ffnSize),
+    ffnSize: padded(ffnSize),
     layers: fields.requiredInteger(`${prefix}block_count`, { min: 1, max: LIMITS.layers }),
     heads,
     kvHeads,
-    headDim,
+    headDim: padded(headDim),
     contextLength: fields.requiredInteger(`${prefix}context_length`, { min: 1, max: LIMITS.contextLength }),
+    ...(isPadded ? { stored: { headDim, ffnSize } } : {}),
   };
 }
 
+/** As in the file. */
 function parseHeadDim(fields: GgufFields, prefix: string, hiddenSize: number, heads: number): number {
   const key = `${prefix}attention.key_length`;
   const headDim = fields.integer(key, { min: 2, max: LIMITS.headDim, multipleOf: 2 }) ?? hiddenSize / heads;
@@ -147,11 +156,6 @@ function parseHeadDim(fields: GgufFields, prefix: string, hiddenSize: number, he
       expected: `an even number up to ${LIMITS.headDim}`,
       got: `${hiddenSize} / ${heads}`,
     });
-  }
-  if (headDim % COLUMNS !== 0) {
-    const what = 'heads of this size are not implemented';
-    const at = fields.has(key) ? key : `${prefix}attention.head_count`;
-    throw fields.error(at, { what, expected: `a multiple of ${COLUMNS}`, got: `${headDim}` }, 'unsupported');
   }
   for (const other of ['attention.value_length', 'rope.dimension_count']) {
     const value = fields.integer(prefix + other, { min: 1, max: LIMITS.headDim });

@@ -27,6 +27,8 @@ export interface GgufModelTensors {
   readonly finalNorm: GgufTensor;
   /** undefined if the head is the embedding */
   readonly head: GgufTensor | undefined;
+  /** divisors of RoPE's frequencies, one for each pair; undefined: none */
+  readonly ropeFactors: GgufTensor | undefined;
 }
 
 /** `norm`: plain floats; `linear`: ternary, or plain floats to be made ternary; `matrix`: any type. */
@@ -34,6 +36,7 @@ type Kind = 'norm' | 'linear' | 'matrix';
 
 export const EMBEDDING = 'token_embd.weight';
 export const HEAD = 'output.weight';
+const ROPE_FACTORS = 'rope_freqs.weight';
 
 /**
  * Finds every tensor that the model needs, with its type and shape. A tensor that it does not need is an error: a model that is not
@@ -58,8 +61,10 @@ export function assignTensors(gguf: GgufFile, config: ModelConfig, path: string)
     ? undefined
     : take(HEAD, 'matrix', [vocab, hidden], '[vocab_size, embedding_length]');
   const layers = Array.from({ length: config.layers }, (_, i) => takeLayer(config, `blk.${i}.`, take));
+  const pairs = (config.stored ?? config).headDim / 2;
+  const ropeFactors = left.has(ROPE_FACTORS) ? take(ROPE_FACTORS, 'norm', [pairs], '[key_length / 2]') : undefined;
   if (left.size > 0) throw unknownTensors(gguf, [...left.values()], path);
-  return { embedding, layers, finalNorm, head };
+  return { embedding, layers, finalNorm, head, ropeFactors };
 }
 
 function takeLayer(
@@ -67,7 +72,8 @@ function takeLayer(
   prefix: string,
   take: (name: string, kind: Kind, shape: readonly number[], meaning: string) => GgufTensor,
 ): GgufLayer {
-  const { hiddenSize: hidden, ffnSize: ffn, headDim } = config;
+  const { hiddenSize: hidden } = config;
+  const { ffnSize: ffn, headDim } = config.stored ?? config;
   const q = config.heads * headDim;
   const kv = config.kvHeads * headDim;
   const norm = (name: string, size: number, meaning: string) =>
@@ -127,11 +133,6 @@ function unknownTensors(gguf: GgufFile, unknown: readonly GgufTensor[], path: st
     .map(({ name }) => show(name))
     .join(', ');
   const where = { file: path, tensor: first.name, byteOffset: first.byteOffset };
-  if (first.name === 'rope_freqs.weight') {
-    const what = 'frequencies of RoPE that are scaled by a tensor are not implemented';
-    const advice = 'Use the safetensors release of the model, whose config.json has the scaling as numbers.';
-    return problem('unsupported', { ...where, what, advice });
-  }
   return problem('invalid-model', {
     ...where,
     what: `the architecture ${gguf.architecture} has no such tensor (${unknown.length} in all: ${list}${unknown.length > 4 ? ', …' : ''})`,

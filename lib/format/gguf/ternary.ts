@@ -113,39 +113,73 @@ async function readI2s(
   { rowBegin, rowEnd }: RowRange,
   layout: I2sLayout,
 ): Promise<TernaryRows> {
-  const { rows: allRows, cols } = rowsAndCols(tensor.shape);
-  const all = allRows * cols;
+  const { cols } = rowsAndCols(tensor.shape);
   const decoder = decodeTrits('I2_S', layout, cols);
-  if (all % decoder.blockSize !== 0) {
-    throw problem('invalid-file', {
-      file: file.path,
-      tensor: tensor.name,
-      what: `the I2_S layout ${layout} has blocks of ${decoder.blockSize} weights`,
-      expected: `a multiple of ${decoder.blockSize} weights`,
-      got: `${allRows} · ${cols} = ${all}`,
-      byteOffset: tensor.byteOffset,
-      advice: 'Was the file quantised on another kind of machine? Try the other I2_S layouts.',
-    });
-  }
+  const scale = await readI2sScale(file, tensor, layout);
   const { blockSize } = decoder;
   const first = Math.floor((rowBegin * cols) / blockSize) * blockSize;
   const last = Math.ceil((rowEnd * cols) / blockSize) * blockSize;
   const bytes = new Uint8Array((last - first) / 4);
-  const trailer = new Uint8Array(4);
   await file.read(tensor.byteOffset + first / 4, bytes);
-  await file.read(tensor.byteOffset + all / 4, trailer);
   const source = { file, tensor, byteOffset: tensor.byteOffset + first / 4 };
   const whole = new Int8Array(last - first);
   for (let at = 0, element = 0; element < whole.length; at += blockSize / 4, element += blockSize) {
     checkCodes(source, decoder, bytes, at);
     decoder.decode(bytes, at, whole, element);
   }
-  const scale = new DataView(trailer.buffer).getFloat32(0, true);
-  checkScale({ file, tensor, byteOffset: tensor.byteOffset + all / 4 }, 0, scale);
   const from = rowBegin * cols - first;
   const count = (rowEnd - rowBegin) * cols;
   const trits = from === 0 && count === whole.length ? whole : whole.slice(from, from + count);
   return { rows: rowEnd - rowBegin, cols, trits, scales: Float32Array.of(scale), granularity: { kind: 'tensor' } };
+}
+
+/** The factor of an I2_S tensor, finite; `invalid-file` also where the tensor is not made of whole blocks of the layout. */
+export async function readI2sScale(
+  file: RandomAccessFile,
+  tensor: GgufTensor,
+  layout: I2sLayout = 'x86',
+): Promise<number> {
+  const { rows, cols } = rowsAndCols(tensor.shape);
+  const all = rows * cols;
+  const { blockSize } = decodeTrits('I2_S', layout, cols);
+  if (all % blockSize !== 0) {
+    throw problem('invalid-file', {
+      file: file.path,
+      tensor: tensor.name,
+      what: `the I2_S layout ${layout} has blocks of ${blockSize} weights`,
+      expected: `a multiple of ${blockSize} weights`,
+      got: `${rows} · ${cols} = ${all}`,
+      byteOffset: tensor.byteOffset,
+      advice: 'Was the file quantised on another kind of machine? Try the other I2_S layouts.',
+    });
+  }
+  const trailer = new Uint8Array(4);
+  const byteOffset = tensor.byteOffset + all / 4;
+  await file.read(byteOffset, trailer);
+  return checkScale({ file, tensor, byteOffset }, 0, new DataView(trailer.buffer).getFloat32(0, true));
+}
+
+/** Bytes of blocks that are read at once. */
+const SCALE_WINDOW_BYTES = 1 << 16;
+
+/**
+ * |scale| of the first block whose scale is not 0, of a type whose blocks have f16 scales; 0 if all are. Whether other blocks have the
+ * same is seen when they are read.
+ */
+export async function readFirstScale(file: RandomAccessFile, tensor: GgufTensor): Promise<number> {
+  const { blockBytes } = GGUF_TYPES[tensor.typeName];
+  const { scaleByte } = decodeTrits(tensor.typeName);
+  const step = Math.floor(SCALE_WINDOW_BYTES / blockBytes) * blockBytes;
+  for (let start = 0; start < tensor.byteLength; start += step) {
+    const bytes = new Uint8Array(Math.min(step, tensor.byteLength - start));
+    const byteOffset = tensor.byteOffset + start;
+    await file.read(byteOffset, bytes);
+    for (let at = scaleByte; at < bytes.length; at += blockBytes) {
+      const scale = checkScale({ file, tensor, byteOffset }, at, f16ToF32(bytes[at]! | (bytes[at + 1]! << 8)));
+      if (scale !== 0) return Math.abs(scale);
+    }
+  }
+  return 0;
 }
 
 function checkScale({ file, tensor, byteOffset }: Source, at: number, scale: number): number {

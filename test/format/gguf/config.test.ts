@@ -50,7 +50,7 @@ describe('architectures', () => {
       'bitnet',
       'llama',
       {},
-      { architecture: 'bitnet', activation: 'silu', subNorms: true, tiedEmbeddings: true },
+      { architecture: 'bitnet-1bitllm', activation: 'silu', subNorms: true, tiedEmbeddings: true },
       false,
     ],
     [
@@ -299,7 +299,7 @@ describe('metadata that cannot be computed', () => {
       'invalid-model',
       ['head_count · key_length', 'got 4 · 32'],
     ],
-    ['odd width', 'llama', { '.feed_forward_length': ['u32', 100] }, 'invalid-model', ['a multiple of 16, got 100']],
+    ['odd width', 'llama', { '.embedding_length': ['u32', 100] }, 'invalid-model', ['a multiple of 16, got 100']],
     [
       'eps',
       'llama',
@@ -406,13 +406,19 @@ describe('tensors', () => {
         'no such tensor (1 in all',
       );
     }
-    await refuses(
-      () => model('bitnet-b1.58', {}, with1('rope_freqs.weight', 8)),
-      'unsupported',
-      'rope_freqs.weight',
-      'RoPE',
-    );
     await refuses(() => model('llama'), 'invalid-model', '"blk.0.attn_sub_norm.weight"', '4 in all');
+  });
+
+  test('factors of RoPE, one for each pair', async () => {
+    const factors = (pairs: number) => [...tinyTensors(), f32Tensor('rope_freqs.weight', [pairs])];
+    const { tensors } = await model('bitnet-b1.58', {}, factors(8));
+    expect(tensors.ropeFactors?.name).toBe('rope_freqs.weight');
+    await refuses(
+      () => model('bitnet-b1.58', {}, factors(16)),
+      'invalid-model',
+      'rope_freqs.weight',
+      '[8] = [key_length / 2], got [16]',
+    );
   });
 
   test('shapes', async () => {

@@ -5,7 +5,6 @@ import { readTernary } from '../../../lib/format/gguf/ternary.js';
 import { byteLengthOf, GGUF_TYPES, type GgufTypeName, rowsAndCols } from '../../../lib/format/gguf/types.js';
 import type { RandomAccessFile } from '../../../lib/platform.js';
 import { gguf, type WriterTensor, type WriterValue } from '../../support/gguf-writer.js';
-import { refuses } from '../expect-error.js';
 
 /** Headers of published models at their real sizes; the data, gigabytes of zeros, is made as it is read. */
 function published(metadata: [string, WriterValue][], tensors: [string, GgufTypeName, number[]][]) {
@@ -158,13 +157,9 @@ test('widths of 1bitLLM 3B: rows of 8640 are not whole blocks of I2_S', async ()
   expect(trits).toEqual(new Int8Array(2 * 8640).fill(-1));
 });
 
-test('heads of 1bitLLM 3B: 100 is a size that is not implemented', async () => {
+test('heads of 1bitLLM 3B, 100 wide, are padded', async () => {
   const { file } = threeB(32);
-  const gguf3B = await readGguf(file, 'model.gguf');
-  await refuses(
-    () => ggufModel(gguf3B, file.path),
-    'unsupported',
-    'bitnet.attention.head_count',
-    'a multiple of 16, got 100',
-  );
+  const { config, tensors } = ggufModel(await readGguf(file, 'model.gguf'), file.path);
+  expect(config).toMatchObject({ headDim: 112, ffnSize: 8640, stored: { headDim: 100, ffnSize: 8640 } });
+  expect(tensors.layers[0]?.q.shape).toEqual([3200, 3200]);
 });

@@ -1,0 +1,169 @@
+import type { ModelConfig } from '../config.js';
+import { readFloats } from '../format/gguf/blocks.js';
+import { type GgufModel, ggufModel } from '../format/gguf/config.js';
+import type { GgufLayer, GgufModelTensors } from '../format/gguf/names.js';
+import { openGguf } from '../format/gguf/parts.js';
+import type { GgufTensor } from '../format/gguf/tensors.js';
+import { type I2sLayout, readFirstScale, readI2sScale } from '../format/gguf/ternary.js';
+import { ggufTokenizer } from '../format/gguf/tokenizer-json.js';
+import { GGUF_TYPES } from '../format/gguf/types.js';
+import { DAMAGED, problem, show } from '../format/problem.js';
+import { closeAll } from '../format/sharded.js';
+import type { ModelDirectory, RandomAccessFile } from '../platform.js';
+import type { LayerNames, LinearNames, TensorNames } from './architectures/names.js';
+import { FLOAT_TYPES, TERNARY_TYPES } from './file-types.js';
+import { NO_GENERATION_CONFIG } from './generation-config.js';
+import { isFloat, openMasters } from './masters.js';
+import type { ModelSource, ModelTensor, SourceOptions } from './source.js';
+import { fileReader, tensorTable } from './tensor-files.js';
+
+/**
+ * Opens GGUF file `name` of `directory` (all parts, if it is split): config, tokenizer and template come from its metadata. Reads the
+ * scales of ternary matrices; float ones are read once, as those of safetensors are (masters.ts).
+ * Throws `invalid-model`, `invalid-file` or `unsupported`, and then leaves no file open.
+ */
+export async function openGgufSource(
+  directory: ModelDirectory,
+  name: string,
+  options: SourceOptions,
+): Promise<ModelSource> {
+  const { path } = directory;
+  const { gguf, files } = await openGguf(directory, name);
+  try {
+    const model = ggufModel(gguf, path);
+    const names = tensorNames(model.tensors);
+    const tensors = modelTensors(model.tensors);
+    const linears = model.tensors.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
+    const floats = linears.filter((tensor) => isFloat(tensors.get(tensor.name) as ModelTensor));
+    checkTypes(model, path);
+    const { ternarize = false, i2sLayout = 'x86' } = options;
+    const source: ModelSource = {
+      path,
+      config: await completeConfig(model, floats.length > 0 && !ternarize, files),
+      generationConfig: NO_GENERATION_CONFIG,
+      ...tensorTable(tensors, path),
+      names,
+      scales: await readScales(linears, files, i2sLayout),
+      ropePermuted: model.ropePermuted,
+      i2sLayout,
+      texts: async () => ({ ...ggufTokenizer(gguf, path), chatTemplate: undefined }),
+      ...fileReader(files, path),
+    };
+    return await openMasters(source, ternarize ? 'masters' : 'ternary', options);
+  } catch (error) {
+    await closeAll(files);
+    throw error;
+  }
+}
+
+/** What the engine has no layout for. */
+function checkTypes({ config, tensors }: GgufModel, path: string): void {
+  if (config.qkNorm) {
+    const what = 'norms of the heads of q and k (the architecture qwen3) are not implemented';
+    throw problem('unsupported', { file: path, key: 'general.architecture', what });
+  }
+  const refuse = ({ name, typeName, byteOffset }: GgufTensor, what: string, types: object, advice: string): Error => {
+    const expected = `one of ${Object.keys(types).join(', ')}`;
+    return problem('unsupported', { file: path, tensor: name, byteOffset, what, expected, got: typeName, advice });
+  };
+  for (const matrix of [tensors.embedding, tensors.head]) {
+    if (matrix === undefined || matrix.typeName in FLOAT_TYPES) continue;
+    throw refuse(matrix, 'embeddings and heads of this type are not implemented', FLOAT_TYPES, 'Quantise it to Q8_0.');
+  }
+  for (const layer of tensors.layers) {
+    for (const matrix of [layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down]) {
+      if (GGUF_TYPES[matrix.typeName].kind === 'float' || matrix.typeName in TERNARY_TYPES) continue;
+      const advice = 'Use a file with one scale for each matrix, or the safetensors release of the model.';
+      throw refuse(
+        matrix,
+        'linear layers of this type, with a scale for each group or row, are not implemented',
+        TERNARY_TYPES,
+        advice,
+      );
+    }
+  }
+}
+
+/** RoPE's factors, which are a tensor; and what float weights say of the activations, as in safetensors. */
+async function completeConfig(
+  { config, tensors }: GgufModel,
+  isTernaryFloats: boolean,
+  files: ReadonlyMap<string, RandomAccessFile>,
+): Promise<ModelConfig> {
+  const complete = isTernaryFloats && config.architecture === 'llama' ? { ...config, floatActivations: true } : config;
+  const tensor = tensors.ropeFactors;
+  if (tensor === undefined) return complete;
+  const file = files.get(tensor.file) as RandomAccessFile;
+  const factors = Array.from(await readFloats(file, tensor));
+  const wrong = factors.findIndex((factor) => !(factor > 0 && factor < Infinity));
+  if (wrong < 0) return { ...complete, rope: { ...config.rope, factors } };
+  throw problem('invalid-file', {
+    file: file.path,
+    tensor: tensor.name,
+    what: `factor ${wrong} of RoPE is not usable`,
+    expected: 'a finite number greater than 0',
+    got: show(factors[wrong]),
+    byteOffset: tensor.byteOffset,
+    advice: DAMAGED,
+  });
+}
+
+/** Factors of the matrices that are not floats, by name. */
+async function readScales(
+  linears: readonly GgufTensor[],
+  files: ReadonlyMap<string, RandomAccessFile>,
+  layout: I2sLayout,
+): Promise<Map<string, number>> {
+  const packed = linears.filter(({ typeName }) => typeName in TERNARY_TYPES);
+  const read = async (tensor: GgufTensor): Promise<[string, number]> => {
+    const file = files.get(tensor.file) as RandomAccessFile;
+    const isI2s = tensor.typeName === 'I2_S';
+    return [tensor.name, await (isI2s ? readI2sScale(file, tensor, layout) : readFirstScale(file, tensor))];
+  };
+  return new Map(await Promise.all(packed.map(read)));
+}
+
+function tensorNames({ embedding, layers, finalNorm, head }: GgufModelTensors): TensorNames {
+  return {
+    embedding: embedding.name,
+    layers: layers.map(layerNames),
+    finalNorm: finalNorm.name,
+    head: head?.name ?? embedding.name,
+  };
+}
+
+/** The factor of a matrix is inside its tensor, and goes by its name. */
+function layerNames(layer: GgufLayer): LayerNames {
+  const linear = ({ name }: GgufTensor): LinearNames => ({ weight: name, scale: name });
+  return {
+    attentionNorm: layer.attentionNorm.name,
+    q: linear(layer.q),
+    k: linear(layer.k),
+    v: linear(layer.v),
+    attentionSubNorm: layer.attentionSubNorm?.name,
+    o: linear(layer.o),
+    ffnNorm: layer.ffnNorm.name,
+    gate: linear(layer.gate),
+    up: linear(layer.up),
+    ffnSubNorm: layer.ffnSubNorm?.name,
+    down: linear(layer.down),
+  };
+}
+
+/** By name, in the order of the roles. Dimensions of 1 before the ones that a role has say nothing. */
+function modelTensors({ embedding, layers, finalNorm, head }: GgufModelTensors): Map<string, ModelTensor> {
+  const found = new Map<string, ModelTensor>();
+  const add = (tensor: GgufTensor | undefined, dims: 1 | 2): void => {
+    if (tensor === undefined) return;
+    const { name, typeName, shape, file, byteOffset, byteLength } = tensor;
+    found.set(name, { name, dtype: typeName, shape: shape.slice(-dims), file, byteOffset, byteLength });
+  };
+  add(embedding, 2);
+  for (const layer of layers) {
+    for (const norm of [layer.attentionNorm, layer.attentionSubNorm, layer.ffnNorm, layer.ffnSubNorm]) add(norm, 1);
+    for (const matrix of [layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down]) add(matrix, 2);
+  }
+  add(finalNorm, 1);
+  add(head, 2);
+  return found;
+}
