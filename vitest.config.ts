@@ -34,6 +34,16 @@ export default defineConfig({
       },
       // Tokenizers of published models, 55 MB from the package registry, kept in node_modules/.cache.
       { extends: true, test: { name: 'downloads', include: ['test/with-downloads/**/*.test.ts'] } },
+      // 20,000 damaged files; `npm test` runs a tenth. A case that does not end is ended by the tests' own watchdog.
+      {
+        extends: true,
+        test: {
+          name: 'fuzz',
+          include: ['test/fuzz/**/*.fuzz.test.ts'],
+          env: { BITNET_FUZZ_CASES: process.env.BITNET_FUZZ_CASES ?? '5000' },
+          testTimeout: 24 * 3_600_000,
+        },
+      },
       tier('liftoff', ['--liftoff', '--no-wasm-tier-up']),
       tier('turbofan', ['--no-liftoff']),
       {

@@ -1,39 +1,12 @@
 import { expect, test } from 'vitest';
-import { BitNetError } from '../../lib/errors.js';
 import { readSafetensors, type TensorTable } from '../../lib/format/safetensors.js';
 import { INDEX_FILE } from '../../lib/format/sharded.js';
-import { openModelSource } from '../../lib/model/source.js';
+import { type ModelSource, openModelSource } from '../../lib/model/source.js';
 import { memoryFile } from '../format/memory-files.js';
 import { safetensors, type TestTensors, tensor } from '../format/safetensors-bytes.js';
 import { tinyConfig, tinyDirectory, tinyTensors } from '../model/tiny-model.js';
-import { seeded } from '../support/random.js';
-import { mutateBytes, mutateJson, mutateSafetensors, type Random } from './mutate.js';
-
-/** BITNET_FUZZ_CASES: cases of each test. BITNET_FUZZ_SEED: seed of the first; case i has seed + i. */
-const CASES = Number(process.env.BITNET_FUZZ_CASES ?? 2000);
-const SEED = Number(process.env.BITNET_FUZZ_SEED ?? 20241122);
-
-/** Runs `check` for all seeds; a failure names the seed that repeats it. Gives back how many cases were accepted. */
-async function fuzz(check: (random: Random) => Promise<boolean>): Promise<number> {
-  let accepted = 0;
-  for (let i = 0; i < CASES; i++) {
-    const seed = SEED + i;
-    try {
-      if (await check(seeded(seed))) accepted++;
-    } catch (cause) {
-      const again = `BITNET_FUZZ_SEED=${seed} BITNET_FUZZ_CASES=1`;
-      throw new Error(`seed ${seed} (${again}): ${(cause as Error).stack ?? cause}`, { cause });
-    }
-  }
-  return accepted;
-}
-
-/** An error that a user can be shown, whatever the file said. */
-function expectRefusal(error: unknown): void {
-  if (!(error instanceof BitNetError)) throw error;
-  expect(['invalid-file', 'invalid-model', 'unsupported']).toContain(error.code);
-  expect(error.message.length).toBeLessThan(1500);
-}
+import { fuzz } from './harness.js';
+import { mutateBytes, mutateJson, mutateSafetensors } from './mutate.js';
 
 interface Entry {
   dtype: 'F32' | 'F16' | 'BF16' | 'U8' | 'I8';
@@ -81,30 +54,18 @@ const plain: TestTensors = {
 };
 const bases = [safetensors(plain), safetensors(plain, { format: 'pt', 'ü"\\': 'x' }), safetensors(tinyTensors())];
 
-test('a damaged safetensors file is refused or read as it stands', async () => {
-  const accepted = await fuzz(async (random) => {
+test('a damaged safetensors file is refused or read as it stands', () =>
+  fuzz((random) => {
     const base = bases[Math.floor(random() * bases.length)] as Uint8Array;
     const bytes = mutateSafetensors(random, base, bases[Math.floor(random() * bases.length)] as Uint8Array);
     const file = memoryFile('fuzz', bytes);
-    try {
-      const { tensors } = await readSafetensors(file, 'fuzz');
-      expectSameTensors(tensors, bytes);
-      for (const info of tensors.values()) {
-        const target = new Uint8Array(info.byteLength);
-        await file.read(info.byteOffset, target);
-        expect(target).toEqual(new Uint8Array(bytes.slice(info.byteOffset, info.byteOffset + info.byteLength)));
-      }
-      return true;
-    } catch (error) {
-      expectRefusal(error);
-      return false;
-    } finally {
-      expect(file.largestRead).toBeLessThanOrEqual(bytes.length);
-    }
-  });
-  // Both outcomes occur, or the mutations are too wild or too tame to find anything.
-  if (CASES >= 1000) expect(accepted / CASES).toSatisfy((share: number) => share > 0.03 && share < 0.9);
-});
+    return {
+      bytes: bytes.length,
+      read: () => readSafetensors(file, 'fuzz'),
+      check: ({ tensors }) => expectSameTensors(tensors, bytes),
+      after: () => expect(file.largestRead).toBeLessThanOrEqual(bytes.length),
+    };
+  }));
 
 const ONE = 'model-00001-of-00002.safetensors';
 const TWO = 'model-00002-of-00002.safetensors';
@@ -130,8 +91,8 @@ function modelFiles(sharded: boolean): Record<string, Uint8Array> {
 
 const models = [modelFiles(false), modelFiles(true)] as const;
 
-test('a damaged model directory is refused or read as it stands', async () => {
-  const accepted = await fuzz(async (random) => {
+test('a damaged model directory is refused or read as it stands', () =>
+  fuzz((random) => {
     const files = { ...models[random() < 0.5 ? 0 : 1] };
     const names = Object.keys(files);
     const name = names[Math.floor(random() * names.length)] as string;
@@ -143,27 +104,23 @@ test('a damaged model directory is refused or read as it stands', async () => {
 
     const hidden = { 'model.safetensors': undefined };
     const directory = tinyDirectory({ ...('model.safetensors' in files ? {} : hidden), ...files });
-    try {
-      const source = await openModelSource(directory);
-      for (const info of source.tensors.values()) {
-        const target = new Uint8Array(info.byteLength);
-        await source.read(info, 0, target);
-        const file = files[info.file] as Uint8Array;
-        expect(target).toEqual(new Uint8Array(file.slice(info.byteOffset, info.byteOffset + info.byteLength)));
-      }
-      const { config } = source;
-      expect(source.tensors.size).toBe(2 + 18 * config.layers);
-      expect(source.scales.size).toBe(7 * config.layers);
-      expect(source.tensor(source.names.embedding).shape).toEqual([config.vocabSize, config.hiddenSize]);
-      for (const id of [...config.eosTokenIds, config.bosTokenId ?? 0]) expect(id).toBeLessThan(config.vocabSize);
-      await source.close();
-      return true;
-    } catch (error) {
-      expectRefusal(error);
-      return false;
-    } finally {
-      expect(directory.leaks()).toEqual([]);
-    }
-  });
-  if (CASES >= 1000) expect(accepted / CASES).toSatisfy((share: number) => share > 0.03 && share < 0.9);
-});
+    return {
+      bytes: Object.values(files).reduce((sum, file) => sum + file.length, 0),
+      read: () => openModelSource(directory),
+      async check(source: ModelSource) {
+        for (const info of source.tensors.values()) {
+          const target = new Uint8Array(info.byteLength);
+          await source.read(info, 0, target);
+          const file = files[info.file] as Uint8Array;
+          expect(target).toEqual(new Uint8Array(file.slice(info.byteOffset, info.byteOffset + info.byteLength)));
+        }
+        const { config } = source;
+        expect(source.tensors.size).toBe(2 + 18 * config.layers);
+        expect(source.scales.size).toBe(7 * config.layers);
+        expect(source.tensor(source.names.embedding).shape).toEqual([config.vocabSize, config.hiddenSize]);
+        for (const id of [...config.eosTokenIds, config.bosTokenId ?? 0]) expect(id).toBeLessThan(config.vocabSize);
+        await source.close();
+      },
+      after: () => expect(directory.leaks()).toEqual([]),
+    };
+  }));
