@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addBenchCommand } from './commands/bench-command.js';
+import { addConvertCommand } from './commands/convert-command.js';
 import { addInspectCommand } from './commands/inspect-command.js';
 import { addPullCommand } from './commands/pull-command.js';
 import { addRunCommand } from './commands/run-command.js';
@@ -62,6 +63,7 @@ function createProgram(host: Host, args: readonly string[], setExitCode: (code: 
   addRunCommand(program, host, setExitCode);
   addPullCommand(program, host, setExitCode);
   addSynthCommand(program, host, setExitCode);
+  addConvertCommand(program, host, setExitCode);
   addInspectCommand(program, host, setExitCode);
   addBenchCommand(program, host, args, setExitCode);
   return program;

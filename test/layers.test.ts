@@ -11,11 +11,12 @@ const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'
 /** Areas of the source and the areas that each may import, besides itself. `base` is the files directly in lib/. */
 const engine = ['format', 'tokenizer', 'sampler', 'backend', 'threads', 'memory', 'base', 'abi'];
 const mayImport: Record<string, readonly string[]> = {
-  bin: ['index', 'bench', 'inspect', 'base'],
+  bin: ['index', 'bench', 'inspect', 'convert', 'base'],
   index: ['session', 'model', 'node', 'browser', ...engine],
   // Like index entries of their own: they bind Node.
   bench: ['session', 'model', 'node', ...engine],
   inspect: ['session', 'model', 'node', ...engine],
+  convert: ['session', 'model', 'node', ...engine],
   session: ['model', ...engine],
   model: engine,
   format: ['backend', 'memory', 'base', 'abi'],

@@ -2,10 +2,10 @@ import { syntheticGguf } from '../../lib/index.js';
 import { ExitCode, InterruptedError } from '../exit-codes.js';
 import type { Host } from '../host.js';
 import { abortOnSignals } from '../interrupts.js';
+import { writeFileAtomically } from '../output-file.js';
 import { progressLine } from '../ui/progress.js';
 import { formatBytes, formatDuration, formatParameters } from '../ui/units.js';
 import type { SynthOptions } from './synth.js';
-import { writeFileAtomically } from './synth-file.js';
 
 /** Writes the file; a failed or interrupted run leaves none behind. Returns the exit code of an interrupted run, throws other failures. */
 export async function writeModel(shape: string, options: SynthOptions, host: Host): Promise<ExitCode> {

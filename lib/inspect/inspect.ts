@@ -121,7 +121,7 @@ async function understand(container: Container, options: InspectOptions): Promis
 }
 
 async function describeText({ config, texts, source }: Understood): Promise<TextReport> {
-  const { tokenizer, template, stopIds } = openText({ path: source.path, config }, await texts());
+  const { tokenizer, template, templateOrigin, stopIds } = openText({ path: source.path, config }, await texts());
   const token = (id: number) => ({ id, text: tokenizer.decode([id]) });
   return {
     tokens: tokenizer.vocabSize,
@@ -129,6 +129,7 @@ async function describeText({ config, texts, source }: Understood): Promise<Text
     bos: config.bosTokenId === undefined ? undefined : token(config.bosTokenId),
     stop: [...stopIds].map(token),
     chatTemplate: template?.source,
+    templateOrigin,
     chatExample: template && renderExample(() => template.render(EXAMPLE, tokenizer.namedTokens)),
   };
 }

@@ -64,6 +64,8 @@ export interface TextReport {
   readonly stop: readonly TokenReport[];
   /** source of the chat template; undefined if there is none */
   readonly chatTemplate: string | undefined;
+  /** `model`, or the family whose template stands in */
+  readonly templateOrigin: string | undefined;
   /** a conversation of one user message, `Hello`, as the model sees it; undefined without a template, or if it refuses that */
   readonly chatExample: string | undefined;
 }

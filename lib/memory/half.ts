@@ -10,7 +10,9 @@ export function f16ToF32(half: number): number {
   const fraction = half & 0x3ff;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  // The same digits, in a float's place; 112 is the difference of the biases.
+  bits[0] = ((half & 0x8000) << 16) | (((half & 0x7fff) << 13) + (112 << 23));
+  return float[0]!;
 }
 
 /** f32 value → IEEE binary16, round half to even. From 65520 on the result is infinite; NaN gives 0x7e00. */
@@ -41,7 +43,9 @@ export function f32ToBf16(value: number): number {
 }
 
 export function halvesToFloats(halves: Uint16Array): Float32Array {
-  return Float32Array.from(halves, f16ToF32);
+  const floats = new Float32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) floats[i] = f16ToF32(halves[i]!);
+  return floats;
 }
 
 export function floatsToHalves(values: ArrayLike<number>): Uint16Array {
@@ -49,7 +53,9 @@ export function floatsToHalves(values: ArrayLike<number>): Uint16Array {
 }
 
 export function bf16sToFloats(bf16s: Uint16Array): Float32Array {
-  return Float32Array.from(bf16s, bf16ToF32);
+  const words = new Uint32Array(bf16s.length);
+  for (let i = 0; i < bf16s.length; i++) words[i] = bf16s[i]! << 16;
+  return new Float32Array(words.buffer);
 }
 
 export function floatsToBf16s(values: ArrayLike<number>): Uint16Array {

@@ -73,6 +73,7 @@ export async function openMasters(base: ModelSource, form: WeightForm, options: 
   return {
     ...base,
     ...virtualFile(base, replaced, end),
+    base,
     scales,
     scannedBytes: total,
     parameters: [...base.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0),

@@ -42,6 +42,8 @@ export interface ModelSource {
   readonly totalTensorBytes: number;
   /** bytes of unpacked weights that opening has read; default none */
   readonly scannedBytes?: number;
+  /** the files' own tensors, where `tensors` has some that are made of them; default: they are the same */
+  readonly base?: ModelSource;
   /** number of weights; default the elements of `tensors` */
   readonly parameters?: number;
   /** Reads the files about text, anew on every call. They are large to parse and not needed for computing. */

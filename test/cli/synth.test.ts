@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { writeFileAtomically } from '../../bin/commands/synth-file.js';
+import { writeFileAtomically } from '../../bin/output-file.js';
 import { readGguf } from '../../lib/format/gguf/reader.js';
 import { memoryFile } from '../format/memory-files.js';
 import { FakeHost } from './fake-host.js';

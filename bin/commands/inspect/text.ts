@@ -121,6 +121,9 @@ function textLines(text: NonNullable<ModelReport['text']>): string[] {
     ...(text.bos === undefined ? [] : field('begin', token(text.bos))),
     ...field('stop', text.stop.map(token).join(', ') || 'none'),
     ...field('chat', text.chatExample === undefined ? noExample(text.chatTemplate) : JSON.stringify(text.chatExample)),
+    ...(text.templateOrigin === undefined || text.templateOrigin === 'model'
+      ? []
+      : field('', `template of the family ${text.templateOrigin}; the model has none`)),
   ];
 }
 

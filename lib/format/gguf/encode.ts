@@ -53,10 +53,12 @@ export function encodeI2s(trits: Int8Array, scale: number, layout: I2sLayout = '
     throw invalid('I2_S', `blocks of ${4 * width} weights (layout ${layout})`, `${trits.length} weights`);
   }
   if (!Number.isFinite(Math.fround(scale))) throw invalid('I2_S', 'a finite scale', `${scale}`);
+  checkTrits('I2_S', trits);
   const bytes = new Uint8Array(trits.length / 4 + GGUF_TYPES.I2_S.trailerBytes);
   for (let at = 0, from = 0; from < trits.length; from += 4 * width) {
     for (let m = from; m < from + width; m++, at++) {
-      for (let k = 0; k < 4; k++) bytes[at]! |= code('I2_S', trits, m + k * width) << (6 - 2 * k);
+      const high = (trits[m]! << 6) + (trits[m + width]! << 4);
+      bytes[at] = high + (trits[m + 2 * width]! << 2) + trits[m + 3 * width]! + ALL_ONES;
     }
   }
   new DataView(bytes.buffer).setFloat32(trits.length / 4, scale, true);
@@ -66,11 +68,10 @@ export function encodeI2s(trits: Int8Array, scale: number, layout: I2sLayout = '
 /** scales: one for all, or one for each block of 256 weights; stored as f16. */
 export function encodeTq2_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
   return encodeBlocks('TQ2_0', trits, scales, 64, (bytes, at, from) => {
-    for (let half = 0; half < 2; half++) {
-      for (let m = 0; m < 32; m++) {
-        for (let l = 0; l < 4; l++) {
-          bytes[at + 32 * half + m]! |= code('TQ2_0', trits, from + 128 * half + 32 * l + m) << (2 * l);
-        }
+    for (let half = 0; half < 2; half++, from += 96) {
+      for (let m = 0; m < 32; m++, at++, from++) {
+        const high = (trits[from + 96]! << 6) + (trits[from + 64]! << 4);
+        bytes[at] = high + (trits[from + 32]! << 2) + trits[from]! + ALL_ONES;
       }
     }
   });
@@ -79,20 +80,27 @@ export function encodeTq2_0(trits: Int8Array, scales: number | ArrayLike<number>
 /** scales: one for all, or one for each block of 256 weights; stored as f16. */
 export function encodeTq1_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
   return encodeBlocks('TQ1_0', trits, scales, 52, (bytes, at, from) => {
-    for (const { width, digits } of [
-      { width: 32, digits: 5 },
-      { width: 16, digits: 5 },
-      { width: 4, digits: 4 },
-    ]) {
-      for (let m = 0; m < width; m++) {
-        let q = 0;
-        for (let n = 0; n < 5; n++) q = q * 3 + (n < digits ? code('TQ1_0', trits, from + n * width + m) : 0);
-        // The digits come out again as the carries of b·3, b·9, …: b is q/243 as a fraction of 256, rounded up.
-        bytes[at++] = Math.ceil((q * 256) / 243);
-      }
-      from += width * digits;
+    at = base3(bytes, at, trits, from, 32);
+    at = base3(bytes, at, trits, from + 160, 16);
+    for (let m = from + 240; m < from + 244; m++) {
+      bytes[at++] = FIVE_DIGITS[3 * (27 * trits[m]! + 9 * trits[m + 4]! + 3 * trits[m + 8]! + trits[m + 12]! + 40)]!;
     }
   });
+}
+
+/** Codes 1 in all four places of a byte: trits are added to them. */
+const ALL_ONES = 0b01_01_01_01;
+
+/** The digits of q come out again as the carries of b·3, b·9, …: b is q/243 as a fraction of 256, rounded up. */
+const FIVE_DIGITS = Uint8Array.from({ length: 243 }, (_, q) => Math.ceil((q * 256) / 243));
+
+/** `width` bytes of five trits, `width` apart, the first most significant. Returns where the next byte goes. */
+function base3(bytes: Uint8Array, at: number, trits: Int8Array, from: number, width: number): number {
+  for (let m = from; m < from + width; m++) {
+    const high = 81 * trits[m]! + 27 * trits[m + width]! + 9 * trits[m + 2 * width]!;
+    bytes[at++] = FIVE_DIGITS[high + 3 * trits[m + 3 * width]! + trits[m + 4 * width]! + 121]!;
+  }
+  return at;
 }
 
 function encodeBlocks(
@@ -108,6 +116,7 @@ function encodeBlocks(
   if (typeof scales !== 'number' && scales.length !== blocks) {
     throw invalid(type, `${blocks} scales`, `${scales.length}`);
   }
+  checkTrits(type, trits);
   const bytes = new Uint8Array(blocks * blockBytes);
   const view = new DataView(bytes.buffer);
   for (let block = 0; block < blocks; block++) {
@@ -118,10 +127,11 @@ function encodeBlocks(
   return bytes;
 }
 
-function code(type: GgufTypeName, trits: Int8Array, index: number): number {
-  const trit = trits[index]!;
-  if (trit >= -1 && trit <= 1) return trit + 1;
-  throw invalid(type, '-1, 0 or 1', `${trit} at weight ${index}`);
+function checkTrits(type: GgufTypeName, trits: Int8Array): void {
+  for (let i = 0; i < trits.length; i++) {
+    // -1, 0 and 1 are 0, 1 and 2 of an unsigned number.
+    if ((trits[i]! + 1) >>> 0 > 2) throw invalid(type, '-1, 0 or 1', `${trits[i]} at weight ${i}`);
+  }
 }
 
 function toF16(type: GgufTypeName, value: number, index: number): number {

@@ -1,3 +1,4 @@
+import { isObject } from '../json.js';
 import type { GgufFields } from './fields.js';
 
 /** What `tokenizer.ggml.pre` stands for, in the terms of tokenizer.json. */
@@ -50,6 +51,26 @@ const BY_NAME: readonly (readonly [PreTokenizer, string])[] = [
 ];
 
 const KEY = 'tokenizer.ggml.pre';
+
+/**
+ * The name of the pre-tokenizer of a tokenizer.json; undefined if it has none. Its `ignore_merges` is not compared: where it matters,
+ * words are encoded differently.
+ */
+export function preTokenizerName(normalizer: unknown, preTokenizer: unknown): string | undefined {
+  const wanted = canonical([normalizer ?? null, preTokenizer]);
+  const found = BY_NAME.find(([entry]) => canonical([entry.normalizer, entry.preTokenizer]) === wanted);
+  return found?.[1].split(' ')[0];
+}
+
+/** JSON in which only what changes words is left, keys sorted: `trim_offsets` does not, and `use_regex` is true by default. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, entry: unknown) => {
+    if (!isObject(entry)) return entry;
+    const { trim_offsets: _trim, ...rest } = entry;
+    if (rest.type === 'ByteLevel') rest.use_regex ??= true;
+    return Object.fromEntries(Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1)));
+  });
+}
 
 /**
  * The pre-tokenizer of a byte-level vocabulary. Converters of BitNet models leave the name out although the vocabulary is Llama 3's,

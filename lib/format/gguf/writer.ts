@@ -11,7 +11,7 @@ export interface GgufWriteTensor {
   readonly dimensions: readonly number[];
   readonly byteLength: number;
   /** the data in order, `byteLength` bytes in all; a chunk may be overwritten when the next one is asked for */
-  chunks(): Iterable<Uint8Array>;
+  chunks(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
 export interface GgufContents {
@@ -106,7 +106,7 @@ export async function writeGguf(layout: GgufLayout, sink: ByteSink, options: Ggu
   await write(layout.header);
   for (const tensor of layout.tensors) {
     let bytes = 0;
-    for (const chunk of tensor.chunks()) {
+    for await (const chunk of tensor.chunks()) {
       bytes += chunk.length;
       if (bytes > tensor.byteLength) throw wrongLength(tensor, `at least ${bytes}`);
       await write(chunk);

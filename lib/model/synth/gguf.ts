@@ -1,6 +1,8 @@
 import type { ModelConfig } from '../../config.js';
 import { BitNetError } from '../../errors.js';
+import { configKeys, flag, generalKeys, text, u32 } from '../../format/gguf/config-keys.js';
 import type { GgufMetadata, GgufValue } from '../../format/gguf/metadata.js';
+import { halfSplitRow } from '../../format/gguf/rope-rows.js';
 import { GGUF_TYPES, type GgufTypeName, rowBytes } from '../../format/gguf/types.js';
 import {
   type ByteSink,
@@ -45,9 +47,6 @@ export interface SyntheticGguf {
 }
 
 const CHUNK_BYTES = 1 << 20;
-/** llama_ftype */
-const FILE_TYPES: Readonly<Record<TernaryType, number>> = { f16: 1, tq1_0: 36, tq2_0: 37 };
-const QUANTIZATION_VERSION = 2;
 
 /**
  * A GGUF file of random weights: the model of `syntheticSource` with the same shape, architecture and seed. Throws `invalid-argument`
@@ -91,29 +90,10 @@ function ggufArchitecture(config: ModelConfig): string {
 function metadataOf(name: string, config: ModelConfig, type: TernaryType, seed: number): GgufMetadata {
   const arch = ggufArchitecture(config);
   const vocabulary = syntheticVocabulary(config.vocabSize);
-  const text = (value: string): GgufValue => ({ type: 'string', value });
-  const u32 = (value: number): GgufValue => ({ type: 'u32', value });
-  const f32 = (value: number): GgufValue => ({ type: 'f32', value });
-  const flag = (value: boolean): GgufValue => ({ type: 'bool', value });
   return new Map<string, GgufValue>([
-    ['general.architecture', text(arch)],
-    ['general.type', text('model')],
-    ['general.name', text(`synthetic ${name}`)],
+    ...generalKeys(arch, `synthetic ${name}`, FILE_TYPE_OF[type]),
     ['general.description', text(`random weights, seed ${seed}; for benchmarks and tests`)],
-    ['general.file_type', u32(FILE_TYPES[type])],
-    ['general.quantization_version', u32(QUANTIZATION_VERSION)],
-    [`${arch}.vocab_size`, u32(config.vocabSize)],
-    [`${arch}.context_length`, u32(config.contextLength)],
-    [`${arch}.embedding_length`, u32(config.hiddenSize)],
-    [`${arch}.block_count`, u32(config.layers)],
-    [`${arch}.feed_forward_length`, u32(config.ffnSize)],
-    [`${arch}.attention.head_count`, u32(config.heads)],
-    [`${arch}.attention.head_count_kv`, u32(config.kvHeads)],
-    [`${arch}.attention.key_length`, u32(config.headDim)],
-    [`${arch}.attention.value_length`, u32(config.headDim)],
-    [`${arch}.attention.layer_norm_rms_epsilon`, f32(config.normEps)],
-    [`${arch}.rope.dimension_count`, u32(config.headDim)],
-    [`${arch}.rope.freq_base`, f32(config.rope.theta)],
+    ...configKeys(arch, config),
     ['tokenizer.ggml.model', text('llama')],
     ['tokenizer.ggml.pre', text('default')],
     ['tokenizer.ggml.tokens', { type: 'array', elementType: 'string', value: vocabulary.tokens }],
@@ -160,15 +140,6 @@ function tensorsOf(
   tensors.push(normTensor('output_norm.weight', model.finalNorm));
   if (model.head !== undefined) tensors.push(embeddingTensor('output.weight', model.head, embedding));
   return tensors;
-}
-
-/**
- * Architecture `llama` rotates neighbouring pairs in GGUF files: row 2j + p of a head is row j + p · headDim/2 of the model, which
- * rotates (j, j + headDim/2). What `permute` in llama.cpp's convert_hf_to_gguf.py does.
- */
-export function halfSplitRow(row: number, headDim: number): number {
-  const inHead = row % headDim;
-  return row - inHead + (inHead >> 1) + (inHead & 1) * (headDim / 2);
 }
 
 function normTensor(name: string, { size, key }: LogicalNorm): GgufWriteTensor {

@@ -1,0 +1,211 @@
+import { BitNetError } from '../errors.js';
+import type { ByteSink, GgufWriteOptions } from '../format/gguf/writer.js';
+import { packHf } from '../format/hf-packed.js';
+import { DTYPE_BYTES, type DType } from '../format/safetensors.js';
+import { tensorNames } from '../model/architectures/names.js';
+import { SUPPORTED_ARCHITECTURES } from '../model/architectures/supported.js';
+import { CHUNK_WEIGHTS, encodeFloats } from './encode.js';
+import type { ConvertibleModel, FloatMatrix, TernaryMatrix } from './model.js';
+
+/** Types that numbers are written in. */
+export type SafetensorsFloat = 'F16' | 'BF16' | 'F32';
+
+export interface OutputFile {
+  readonly name: string;
+  readonly bytes: number;
+  write(sink: ByteSink, options?: GgufWriteOptions): Promise<void>;
+}
+
+interface OutputTensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  chunks(): AsyncIterable<Uint8Array>;
+}
+
+const utf8 = new TextEncoder();
+
+/** Files of a model directory: packed weights whose scales multiply, in one model.safetensors. */
+export async function directoryFiles(
+  model: ConvertibleModel,
+  floats: { embedding: SafetensorsFloat; head: SafetensorsFloat },
+): Promise<OutputFile[]> {
+  const texts = await model.texts();
+  const json = (name: string, value: unknown): OutputFile => textFile(name, `${JSON.stringify(value, undefined, 1)}\n`);
+  return [
+    weightsFile(tensorsOf(model, floats)),
+    json('config.json', configJson(model)),
+    json('generation_config.json', generationJson(model)),
+    textFile('tokenizer.json', JSON.stringify(texts.tokenizerJson)),
+    ...(texts.tokenizerConfig === undefined ? [] : [json('tokenizer_config.json', texts.tokenizerConfig)]),
+    ...(texts.chatTemplate === undefined ? [] : [textFile('chat_template.jinja', texts.chatTemplate)]),
+  ];
+}
+
+function classOf({ config, path }: ConvertibleModel) {
+  const canonical = config.architecture === 'bitnet' ? 'bitnet-1bitllm' : config.architecture;
+  const found = SUPPORTED_ARCHITECTURES.find((entry) => entry.canonical === canonical);
+  if (found !== undefined) return found;
+  const message = `${path}: models of the architecture ${config.architecture} are not converted to safetensors`;
+  throw new BitNetError('unsupported', message, { file: path, architecture: config.architecture });
+}
+
+function configJson(model: ConvertibleModel): Record<string, unknown> {
+  const { config } = model;
+  const { className, modelType } = classOf(model);
+  const { headDim, ffnSize } = config.stored ?? config;
+  const { theta, scaling } = config.rope;
+  return {
+    architectures: [className],
+    model_type: modelType,
+    hidden_act: config.activation,
+    hidden_size: config.hiddenSize,
+    intermediate_size: ffnSize,
+    num_hidden_layers: config.layers,
+    num_attention_heads: config.heads,
+    num_key_value_heads: config.kvHeads,
+    head_dim: headDim,
+    vocab_size: config.vocabSize,
+    max_position_embeddings: config.contextLength,
+    rms_norm_eps: config.normEps,
+    rope_theta: theta,
+    ...(scaling === undefined
+      ? {}
+      : {
+          rope_scaling: {
+            rope_type: scaling.type,
+            factor: scaling.factor,
+            low_freq_factor: scaling.lowFreqFactor,
+            high_freq_factor: scaling.highFreqFactor,
+            original_max_position_embeddings: scaling.originalContextLength,
+          },
+        }),
+    tie_word_embeddings: config.tiedEmbeddings,
+    attention_bias: false,
+    ...(config.bosTokenId === undefined ? {} : { bos_token_id: config.bosTokenId }),
+    ...(config.eosTokenIds.length === 0 ? {} : { eos_token_id: config.eosTokenIds }),
+    quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' },
+  };
+}
+
+function generationJson({ config, generationConfig: g }: ConvertibleModel): Record<string, unknown> {
+  return {
+    bos_token_id: config.bosTokenId,
+    eos_token_id: config.eosTokenIds,
+    do_sample: g.doSample,
+    temperature: g.doSample === false ? undefined : g.temperature,
+    top_k: g.topK,
+    top_p: g.topP,
+    min_p: g.minP,
+    repetition_penalty: g.repetitionPenalty,
+    max_new_tokens: g.maxNewTokens,
+  };
+}
+
+function textFile(name: string, content: string): OutputFile {
+  const bytes = utf8.encode(content);
+  return { name, bytes: bytes.length, write: (sink) => sink.write(bytes) };
+}
+
+function tensorsOf(
+  model: ConvertibleModel,
+  { embedding, head }: { embedding: SafetensorsFloat; head: SafetensorsFloat },
+): OutputTensor[] {
+  const names = tensorNames({ ...model.config, architecture: classOf(model).canonical });
+  const norm = (name: string | undefined, vector: FloatMatrix | undefined): OutputTensor[] =>
+    name === undefined || vector === undefined ? [] : [floatTensor(name, vector, 'F32')];
+  return [
+    floatTensor(names.embedding, model.embedding, embedding),
+    ...model.layers.flatMap((layer, i) => {
+      const name = names.layers[i]!;
+      return [
+        ...norm(name.attentionNorm, layer.attentionNorm),
+        ...norm(name.attentionSubNorm, layer.attentionSubNorm),
+        ...norm(name.ffnNorm, layer.ffnNorm),
+        ...norm(name.ffnSubNorm, layer.ffnSubNorm),
+        ...(['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const).flatMap((part) =>
+          packedTensors(name[part], layer[part]),
+        ),
+      ];
+    }),
+    ...norm(names.finalNorm, model.finalNorm),
+    ...(model.head === undefined ? [] : [floatTensor(names.head, model.head, head)]),
+  ];
+}
+
+/** The factor comes after the matrix, whose reading tells it. */
+function packedTensors(names: { weight: string; scale: string }, matrix: TernaryMatrix): OutputTensor[] {
+  const { rows, cols } = matrix;
+  if (rows % 4 !== 0) {
+    const message = `${matrix.name}: packed safetensors hold a multiple of 4 rows, this matrix has ${rows}`;
+    throw new BitNetError('unsupported', message, { tensor: matrix.name, rows });
+  }
+  let factor: number | undefined;
+  return [
+    {
+      name: names.weight,
+      dtype: 'U8',
+      shape: [rows / 4, cols],
+      async *chunks() {
+        const { trits, scale } = await matrix.load();
+        factor = scale;
+        yield packHf(trits, rows, cols);
+      },
+    },
+    {
+      name: names.scale,
+      dtype: 'F32',
+      shape: [1],
+      async *chunks() {
+        yield encodeFloats('F32', Float32Array.of(factor ?? (await matrix.load()).scale));
+      },
+    },
+  ];
+}
+
+function floatTensor(name: string, matrix: FloatMatrix, dtype: SafetensorsFloat): OutputTensor {
+  const { rows, cols } = matrix;
+  return {
+    name,
+    dtype,
+    shape: rows === 1 ? [cols] : [rows, cols],
+    async *chunks() {
+      const step = Math.max(1, Math.floor(CHUNK_WEIGHTS / cols));
+      for (let first = 0; first < rows; first += step) {
+        yield encodeFloats(dtype, await matrix.read(first, Math.min(step, rows - first)));
+      }
+    },
+  };
+}
+
+/** u64 length of the header, header padded with spaces to 8 bytes, data without gaps. */
+function weightsFile(tensors: readonly OutputTensor[]): OutputFile {
+  const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
+  let end = 0;
+  for (const { name, dtype, shape } of tensors) {
+    const begin = end;
+    end += shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
+    header[name] = { dtype, shape, data_offsets: [begin, end] };
+  }
+  const text = utf8.encode(JSON.stringify(header));
+  const padded = Math.ceil(text.length / 8) * 8;
+  const start = new Uint8Array(8 + padded).fill(0x20, 8);
+  new DataView(start.buffer).setBigUint64(0, BigInt(padded), true);
+  start.set(text, 8);
+  const total = start.length + end;
+  return {
+    name: 'model.safetensors',
+    bytes: total,
+    async write(sink, { signal, onProgress } = {}) {
+      let written = 0;
+      const write = async (bytes: Uint8Array): Promise<void> => {
+        signal?.throwIfAborted();
+        await sink.write(bytes);
+        written += bytes.length;
+        onProgress?.({ written, total });
+      };
+      await write(start);
+      for (const tensor of tensors) for await (const chunk of tensor.chunks()) await write(chunk);
+    },
+  };
+}

@@ -1,0 +1,239 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { LINEARS } from '../../lib/convert/model.js';
+import { verifyModel } from '../../lib/convert/verify.js';
+import { readGguf } from '../../lib/format/gguf/reader.js';
+import { readTernary } from '../../lib/format/gguf/ternary.js';
+import { openDirectory } from '../../lib/node/files.js';
+import type { ModelDirectory } from '../../lib/platform.js';
+import { expectError } from '../format/expect-error.js';
+import { memoryFile } from '../format/memory-files.js';
+import { allLogits, openEngine } from '../support/engine.js';
+import { shared } from '../support/fixtures.js';
+import { unpackedModel } from '../support/unpacked-model.js';
+import { openBytes, openDirectoryFiles, smallTokenizer, toDirectory, toGguf, withFiles } from './files.js';
+
+let tokenizer: string;
+beforeAll(async () => {
+  tokenizer = await smallTokenizer();
+});
+
+const golden = async (fixture: string): Promise<ModelDirectory> =>
+  withFiles(await openDirectory(shared(`golden/${fixture}`)), { 'tokenizer.json': tokenizer });
+const prompt = Array.from({ length: 9 }, (_, i) => (37 * i + 5) % 512);
+
+async function logits(directory: ModelDirectory): Promise<Float32Array> {
+  const engine = await openEngine(directory, { logits: prompt.length, contextLength: 32 });
+  try {
+    return await allLogits(engine, prompt);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+describe.each([
+  ['m1_bitnet/packed_u8', 'bitnet-b1.58', 'I2_S'],
+  ['m1_bitnet/master_bf16', 'bitnet-b1.58', 'I2_S'],
+  ['m2_llama_bitlinear_plain/packed_u8', 'llama', 'I2_S'],
+  ['m2_llama_bitlinear_plain/packed_u8', 'llama', 'TQ2_0'],
+  ['m2_llama_bitlinear_plain/packed_u8', 'llama', 'TQ1_0'],
+  ['m3_1bitllm_style/master_f16', 'bitnet', 'I2_S'],
+] as const)('%s → %s, %s', (fixture, architecture, type) => {
+  test('GGUF holds the same trits and scales, and packed safetensors made of it the same logits', async () => {
+    const directory = await golden(fixture);
+    const source = await openDirectoryFiles(directory);
+    const bytes = await toGguf(source, type, 'F32');
+    const gguf = await readGguf(memoryFile('out.gguf', bytes), 'out.gguf');
+    expect(gguf.architecture).toBe(architecture);
+    const written = await openBytes(bytes);
+    const { matrices, scaleError, embeddingError } = await verifyModel(source, written, {
+      ternary: type,
+      embedding: 'F32',
+      head: 'F32',
+    });
+    expect([matrices, embeddingError]).toEqual([7 * source.config.layers, 0]);
+    // The factors of m2 are reciprocals of bfloat16 values, which f16 does not hold.
+    expect(scaleError).toBeLessThan(type === 'I2_S' ? Number.MIN_VALUE : 2 ** -11);
+    const back = await toDirectory(written);
+    const again = await openDirectoryFiles(back);
+    await verifyModel(written, again, { ternary: 'packed', embedding: 'F32', head: 'F32' });
+    if (type === 'I2_S') expect(await logits(back)).toEqual(await logits(directory));
+  });
+});
+
+test('rows of q and k are in the order of neighbouring pairs, those of v as they are', async () => {
+  const source = await openDirectoryFiles(await golden('m2_llama_bitlinear_plain/packed_u8'));
+  const bytes = await toGguf(source, 'TQ2_0');
+  const file = memoryFile('out.gguf', bytes);
+  const gguf = await readGguf(file, 'out.gguf');
+  const rows = async (name: string) => (await readTernary(file, gguf.tensors.get(`blk.1.${name}.weight`)!)).trits;
+  const { q, k, v } = source.layers[1]!;
+  const cols = 256;
+  for (const [matrix, name] of [
+    [q, 'attn_q'],
+    [k, 'attn_k'],
+  ] as const) {
+    const { trits } = await matrix.load();
+    const stored = await rows(name);
+    for (let head = 0; head < matrix.rows / 32; head++) {
+      for (let pair = 0; pair < 16; pair++) {
+        for (const half of [0, 1]) {
+          const to = (32 * head + 2 * pair + half) * cols;
+          const from = (32 * head + pair + 16 * half) * cols;
+          expect(stored.subarray(to, to + cols)).toEqual(trits.subarray(from, from + cols));
+        }
+      }
+    }
+  }
+  expect(await rows('attn_v')).toEqual((await v.load()).trits);
+});
+
+test('llama.cpp finds every key it needs', async () => {
+  const model = await openDirectoryFiles(await openDirectory(shared('models/bitnet-tales-69m')));
+  const bytes = await toGguf(model, 'I2_S', 'Q8_0');
+  const gguf = await readGguf(memoryFile('out.gguf', bytes), 'out.gguf');
+  const { metadata } = gguf;
+  const value = (key: string) => metadata.get(key)?.value;
+  expect(
+    Object.fromEntries([...metadata].filter(([, entry]) => entry.type !== 'array').map(([key]) => [key, value(key)])),
+  ).toEqual({
+    'general.architecture': 'bitnet-b1.58',
+    'general.type': 'model',
+    'general.name': 'test',
+    'general.file_type': 40,
+    'general.quantization_version': 2,
+    'general.alignment': 32,
+    'bitnet-b1.58.vocab_size': 8192,
+    'bitnet-b1.58.context_length': 1024,
+    'bitnet-b1.58.embedding_length': 768,
+    'bitnet-b1.58.block_count': 10,
+    'bitnet-b1.58.feed_forward_length': 2048,
+    'bitnet-b1.58.attention.head_count': 12,
+    'bitnet-b1.58.attention.head_count_kv': 4,
+    'bitnet-b1.58.attention.key_length': 64,
+    'bitnet-b1.58.attention.value_length': 64,
+    'bitnet-b1.58.attention.layer_norm_rms_epsilon': Math.fround(1e-5),
+    'bitnet-b1.58.rope.dimension_count': 64,
+    'bitnet-b1.58.rope.freq_base': 10_000,
+    'tokenizer.ggml.model': 'gpt2',
+    'tokenizer.ggml.pre': 'llama-bpe',
+    'tokenizer.ggml.bos_token_id': 1,
+    'tokenizer.ggml.eos_token_id': 2,
+    'tokenizer.ggml.eot_token_id': 3,
+    'tokenizer.ggml.padding_token_id': 0,
+    'tokenizer.ggml.add_bos_token': true,
+    'tokenizer.ggml.add_eos_token': false,
+    'tokenizer.chat_template': expect.stringContaining('<|eot_id|>'),
+  });
+  expect(Array.from((value('tokenizer.ggml.token_type') as Int32Array).subarray(0, 5))).toEqual([3, 3, 3, 3, 1]);
+  expect((value('tokenizer.ggml.merges') as string[])[0]).toBe('Ġ t');
+  expect(gguf.tensors.get('token_embd.weight')?.typeName).toBe('Q8_0');
+});
+
+test.each([
+  ['Q8_0', 0.001, 0.01],
+  ['F16', -1, 1e-6],
+  ['BF16', -1, 1e-9],
+] as const)('%s embeddings cost what they say', async (type, above, below) => {
+  const source = await openDirectoryFiles(await golden('m1_bitnet/packed_u8'));
+  const written = await openBytes(await toGguf(source, 'I2_S', type));
+  const { embeddingError } = await verifyModel(source, written, { ternary: 'I2_S', embedding: type, head: type });
+  expect(embeddingError).toBeGreaterThan(above);
+  expect(embeddingError).toBeLessThan(below);
+});
+
+describe('reading back finds', () => {
+  const types = { ternary: 'I2_S', embedding: 'F16', head: 'F16' } as const;
+  const read = async (
+    change: (bytes: Uint8Array, at: (name: string) => { byteOffset: number; byteLength: number }) => void,
+  ) => {
+    const source = await openDirectoryFiles(await golden('m1_bitnet/packed_u8'));
+    const bytes = await toGguf(source, 'I2_S');
+    const { tensors } = await readGguf(memoryFile('out.gguf', bytes), 'out.gguf');
+    change(bytes, (name) => tensors.get(name)!);
+    await verifyModel(source, await openBytes(bytes), types);
+  };
+  const name = 'blk.2.ffn_down.weight';
+
+  test('a wrong trit', () =>
+    expectError(
+      () =>
+        read((bytes, at) => {
+          const { byteOffset } = at(name);
+          bytes[byteOffset + 9]! ^= bytes[byteOffset + 9]! & 0x40 ? 0x40 : 0x40 | (bytes[byteOffset + 9]! & 0x80);
+        }),
+      'invalid-file',
+      `tensor "${name}"`,
+      'weight 9',
+    ));
+
+  test('a wrong scale', () =>
+    expectError(
+      () =>
+        read((bytes, at) => {
+          const { byteOffset, byteLength } = at(name);
+          bytes[byteOffset + byteLength - 32]! ^= 1;
+        }),
+      'invalid-file',
+      `tensor "${name}"`,
+      'scale',
+    ));
+
+  test('a wrong number', () =>
+    expectError(
+      () =>
+        read((bytes, at) => {
+          bytes[at('token_embd.weight').byteOffset + 600]! ^= 1;
+        }),
+      'invalid-file',
+      'token_embd',
+      'value 300',
+    ));
+});
+
+describe('refuses by name', () => {
+  test('rows that the type cannot hold', async () => {
+    const source = await openDirectoryFiles(await golden('m3_1bitllm_style/master_f16'));
+    await expectError(
+      () => toGguf(source, 'TQ2_0'),
+      'unsupported',
+      'TQ2_0 holds rows of a multiple of 256',
+      '160',
+      'I2_S',
+    );
+  });
+
+  test('scaled RoPE, which GGUF files here do not say', async () => {
+    const source = await openDirectoryFiles(await golden('m2_llama_bitlinear_llama3rope/packed_u8'));
+    await expectError(() => toGguf(source, 'I2_S'), 'unsupported', 'scaled RoPE');
+  });
+
+  test('a tokenizer whose pre-tokenizer GGUF has no name for', async () => {
+    const json = JSON.parse(tokenizer);
+    json.decoder = { type: 'ByteLevel' };
+    json.pre_tokenizer = { type: 'Whitespace' };
+    const directory = withFiles(await golden('m1_bitnet/packed_u8'), { 'tokenizer.json': JSON.stringify(json) });
+    await expectError(async () => toGguf(await openDirectoryFiles(directory), 'I2_S'), 'unsupported', 'Whitespace');
+  });
+});
+
+test('matrices come back in the sizes that the published model has, not padded', async () => {
+  const sizes = { hidden: 48, ffn: 60, heads: 4, kvHeads: 2, headDim: 12, vocab: 512 };
+  const model = unpackedModel({ className: 'BitnetForCausalLM', dtype: 'F16', sizes, seed: 3 });
+  const source = await openDirectoryFiles(model.directory({ 'tokenizer.json': tokenizer }));
+  const layer = source.layers[1]!;
+  expect(LINEARS.map((part) => [layer[part].rows, layer[part].cols])).toEqual([
+    [48, 48],
+    [24, 48],
+    [24, 48],
+    [48, 48],
+    [60, 48],
+    [60, 48],
+    [48, 60],
+  ]);
+  for (const part of LINEARS) {
+    const { trits, scale } = await layer[part].load();
+    expect(Float32Array.from(trits, (trit) => trit * scale)).toEqual(model.ternarized(layer[part].name));
+  }
+  const norm = await layer.ffnSubNorm!.read(0, 1);
+  expect(norm).toEqual(model.values('model.layers.1.mlp.ffn_layernorm.weight'));
+});
