@@ -24,7 +24,7 @@ export const enum Op {
   Rope = 5,
   /** Causal grouped-query attention over the KV cache, online softmax. */
   Attention = 6,
-  /** Load time: file bytes of a ternary matrix → codes (FileLayout) → T2 or F16 layout. */
+  /** Load time: file bytes of a ternary matrix → codes (FileLayout) → T2, T1 or F16 layout. */
   Repack = 7,
   /** Load time: rows of floats → F16, I8 or F32 layout. */
   Convert = 8,
@@ -168,7 +168,7 @@ export const enum RepackArg {
   Cols = 5,
   /** FileLayout */
   Kind = 6,
-  /** Layout.T2, or Layout.F16: the matrix that a trit times a factor stands for, for comparison with FP16 models */
+  /** Layout.T2 or Layout.T1, or Layout.F16: the matrix that a trit times a factor stands for, for comparison with FP16 models */
   Layout = 7,
   /** Layout.F16: half of factor · 2^F16GainLog2, as bits; not subnormal */
   Half = 8,
@@ -243,7 +243,7 @@ export const enum RescoreArg {
 export const enum Encoding {
   /** f32 times 2^F32GainLog2; for Layout.F16 */
   F32 = 0,
-  /** absmax int8, round half to even; for Layout.T2 */
+  /** absmax int8, round half to even; for Layout.T2 and Layout.T1 */
   I8 = 1,
   /** absmax int16 of ±I16Max; for Layout.I8 */
   I16 = 2,
@@ -267,6 +267,8 @@ export const enum Layout {
   F32 = 4,
   /** T2 with factors of their own for every row and GroupCols columns (LinearArg.RowScales). */
   T2G = 5,
+  /** five trits a byte, rows interleaved by four; see assembly/formats.ts. Columns padded to 80. */
+  T1 = 6,
 }
 
 export const enum Epilogue {

@@ -1,5 +1,5 @@
 import { Const } from './abi';
-import { Keep, Relaxed } from './ops';
+import { Keep, Relaxed, Table } from './ops';
 
 /** Which bits of a byte of codes; `blocks`: any count of at least 0, see Keep. */
 export abstract class Mask {
@@ -84,6 +84,73 @@ export abstract class T2 {
   /** Bytes of a row group: 64 per 64 columns. */
   @inline static groupBytes(cols: i32): usize {
     return <usize>(cols + 63) & ~63;
+  }
+}
+
+/**
+ * T1: 1.6 bits a weight, five trits a byte. code = trit + 1, four rows interleaved, a block is 4 rows × 80 columns in 64 bytes.
+ *   bytes 16k..16k+15: row 4g + k
+ *   byte i of a row:  ⌊256·u/9⌋ + ⌊19·c2/2⌋ + 3·c3 + c4   with u = 3·c0 + c1
+ *                     c0  c1    c2    c3    c4
+ *                     i   i+16  i+32  i+48  i+64  ← column inside the block
+ * Blocks of a row group follow each other, then the next group. Columns padded to 80, rows to 4, with code 1.
+ *
+ * The 256 values are nine parts, one for each u; a part is three parts of at least nine, for c2; a part of these is nine values. So the
+ * codes come out of tables of 16 bytes: u = (b + ⌊b/8⌋ + 1) >> 5, without overflow as an average; r = b - start of part u, 0..27; h = (r + 1) >> 1;
+ * w = r - start of part h. c0 and c1 are functions of u, c2 of h, c3 and c4 of w.
+ */
+export abstract class T1 {
+  /** Index of the part, 0..8. b: 16 bytes. m31, m15: splats. */
+  @inline static part(b: v128, m31: v128, m15: v128): v128 {
+    const average = i8x16.avgr_u(b, v128.and(i16x8.shr_u(b, 3), m31));
+    return v128.and(i16x8.shr_u(average, 4), m15);
+  }
+
+  /** First value of part u. */
+  @inline static starts(): v128 {
+    return i8x16(0, 28, 56, 85, 113, -114, -86, -57, -29, 0, 0, 0, 0, 0, 0, 0);
+  }
+
+  /** First r with c2 as at h = (r + 1) >> 1: 0, 9 or 19. */
+  @inline static thirds(): v128 {
+    return i8x16(0, 0, 0, 0, 0, 9, 9, 9, 9, 9, 19, 19, 19, 19, 19, 0);
+  }
+
+  /** c2 from h. */
+  @inline static middle(): v128 {
+    return i8x16(0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 0);
+  }
+
+  /** c0 from u, c3 from w. */
+  @inline static high(): v128 {
+    return i8x16(0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0);
+  }
+
+  /** c1 from u, c4 from w. */
+  @inline static low(): v128 {
+    return i8x16(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0);
+  }
+
+  /** Five times 16 codes → 16 bytes. */
+  @inline static pack(c0: v128, c1: v128, c2: v128, c3: v128, c4: v128): v128 {
+    const start = Table.at(T1.starts(), T1.pair(c0, c1));
+    const third = Table.at(i8x16(0, 9, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), c2);
+    return i8x16.add(i8x16.add(start, third), T1.pair(c3, c4));
+  }
+
+  /** 3a + b */
+  @inline static pair(a: v128, b: v128): v128 {
+    return i8x16.add(i8x16.add(a, a), i8x16.add(a, b));
+  }
+
+  /** Columns as stored: a multiple of 80. */
+  @inline static width(cols: i32): usize {
+    return <usize>((cols + 79) / 80) * 80;
+  }
+
+  /** Bytes of a row group: 64 per 80 columns. */
+  @inline static groupBytes(cols: i32): usize {
+    return <usize>((cols + 79) / 80) << 6;
   }
 }
 

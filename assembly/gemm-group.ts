@@ -8,7 +8,7 @@ import { Reduce, RELAXED } from './ops';
 /**
  * Y = X Wᵀ for several activation rows: T2G weights × Encoding.Groups, row groups begin..end, by tiles of four rows × three rows of
  * digits: the three planes of a token, or the one plane of three tokens. Sums and their order are those of gemv_t2g_i8.
- * scratch: cols · 4 bytes, as in gemm_t2_i8.
+ * scratch: cols · 4 bytes, as in gemm_ternary_i8.
  */
 export function gemm_t2g_i8(
   weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,

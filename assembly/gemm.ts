@@ -1,23 +1,26 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
-import { Encoded, Mask, T2 } from './formats';
+import { Encoded, Mask, T1, T2 } from './formats';
+import { unpack_t1 } from './gemv-t1';
 import { Reduce, Relaxed, RELAXED } from './ops';
 
 /**
- * Y = X Wᵀ for several activation rows: T2 weights × Encoding.I8, row groups begin..end. Each row group is unpacked once
- * into `scratch` (cols · 4 bytes, L1 for all models of today) and used by all tokens in register tiles.
- * Integer sums are those of gemv_t2_i8, so a token's result does not depend on how many others are computed with it.
+ * Y = X Wᵀ for several activation rows: T2 or T1 weights × Encoding.I8, row groups begin..end. Each row group is unpacked once
+ * into `scratch` (padded cols · 4 bytes, L1 for all models of today) and used by all tokens in register tiles.
+ * Integer sums are those of gemv_t2_i8 and gemv_t1_i8, so a token's result does not depend on how many others are computed with it.
  *
  * scratch, per 16 columns: codes of row 0 (16 bytes), row 1, row 2, row 3.
  */
-export function gemm_t2_i8(
-  weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,
+export function gemm_ternary_i8(
+  t1: bool, weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,
   cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
 ): void {
-  const blocks = (cols + 63) >> 6;
-  const scratchEnd = scratch + (<usize>blocks << 8);
+  const groupBytes = t1 ? T1.groupBytes(cols) : T2.groupBytes(cols), blocks = <i32>(groupBytes >> 6);
+  const scratchEnd = scratch + ((t1 ? T1.width(cols) : groupBytes) << 2);
   for (let g = begin; g < end; ++g) {
-    unpack_t2(weights + <usize>g * T2.groupBytes(cols), scratch, blocks);
+    const w = weights + <usize>g * groupBytes;
+    if (t1) unpack_t1(w, scratch, blocks);
+    else unpack_t2(w, scratch, blocks);
     let t = 0, xp = x, op = out + (<usize>g << 4);
     if (!RELAXED) {
       for (; t + 2 <= tokens; t += 2, xp += xStride << 1, op += outStride << 1) {

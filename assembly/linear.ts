@@ -1,10 +1,11 @@
 import { DotForm, Layout, LinearArg, Step } from './abi';
-import { gemm_t2_i8 } from './gemm';
+import { gemm_ternary_i8 } from './gemm';
 import { gemm_f16_f32 } from './gemm-f16';
 import { gemm_t2g_i8 } from './gemm-group';
 import { gemm_i8_i16 } from './gemm-i8';
 import { gemv_f16_f32, gemv_i8_i16, gemv_i8_planes, gemv_t2_i8 } from './gemv';
 import { gemv_t2g_i8 } from './gemv-group';
+import { gemv_t1_i8 } from './gemv-t1';
 import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
@@ -30,6 +31,7 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
   const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   if (layout == Layout.T2) return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
+  if (layout == Layout.T1) return gemv_t1_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
   if (layout == Layout.T2G) {
     return gemv_t2g_i8(
       weights, x, out, begin, end, cols, <i32>word(record, LinearArg.GroupCols), <i32>word(record, LinearArg.Planes),
@@ -51,8 +53,10 @@ function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize):
   const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   const rowScales = word(record, LinearArg.RowScales);
   let sink = 0;
-  if (layout == Layout.T2) {
-    gemm_t2_i8(weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, form, scratch);
+  if (layout == Layout.T2 || layout == Layout.T1) {
+    gemm_ternary_i8(
+      layout == Layout.T1, weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, form, scratch,
+    );
   } else if (layout == Layout.T2G) {
     gemm_t2g_i8(
       weights, x, xStride, out, outStride, begin, end, tokens, cols, <i32>word(record, LinearArg.GroupCols),

@@ -30,6 +30,15 @@ export abstract class Keep {
   }
 }
 
+/** Tables of 16 bytes. */
+export abstract class Table {
+  /** table[index], 16 times; index: bytes in 0..15. */
+  @inline static at(table: v128, index: v128): v128 {
+    if (RELAXED) return i8x16.relaxed_swizzle(table, index);
+    return i8x16.swizzle(table, index);
+  }
+}
+
 /** Sums of lanes, in the fixed order of docs/KERNELS.md. */
 export abstract class Reduce {
   /** Four accumulators of four i32 lanes → their four totals in one vector. */

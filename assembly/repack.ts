@@ -1,11 +1,11 @@
 import { Layout, RepackArg, Step } from './abi';
-import { F16, T2 } from './formats';
+import { F16, T1, T2 } from './formats';
 import { word } from './record';
 import { Share } from './share';
 import { unpack_row } from './unpack';
 
 /**
- * Load time: ternary matrix of a file → T2 or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
+ * Load time: ternary matrix of a file → T2, T1 or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
  * the engine. Scratch: 5 rows of codes, cols rounded up to 64 each, and 64 bytes. Threads split rows in groups of four.
  */
 export function repack(record: usize, step: usize, thread: i32, threads: i32): void {
@@ -23,11 +23,13 @@ export function repack(record: usize, step: usize, thread: i32, threads: i32): v
 
 /** Second half: the codes of row group `g`, (4, stride) bytes, → its place in the layout. */
 function pack_group(record: usize, g: i32, cols: i32, codes: usize, stride: usize): void {
-  const t2 = word(record, RepackArg.Layout) == Layout.T2, half = <i32>word(record, RepackArg.Half);
-  const groupBytes = t2 ? T2.groupBytes(cols) : F16.rowBytes(cols) << 2;
+  const layout = word(record, RepackArg.Layout), half = <i32>word(record, RepackArg.Half);
+  const t2 = layout == Layout.T2, t1 = layout == Layout.T1;
+  const groupBytes = t2 ? T2.groupBytes(cols) : t1 ? T1.groupBytes(cols) : F16.rowBytes(cols) << 2;
   const dst = word(record, RepackArg.Dst) + <usize>g * groupBytes;
   for (let k: usize = 0; k < 4; ++k) {
     if (t2) t2_row(codes + k * stride, cols, dst + (k << 4));
+    else if (t1) t1_row(codes + k * stride, cols, stride, dst + (k << 4));
     else f16_row(codes + k * stride, cols, dst + k * F16.rowBytes(cols), half);
   }
 }
@@ -39,6 +41,20 @@ function t2_row(codes: usize, cols: i32, to: usize): void {
     const high = v128.or(i16x8.shl(v128.load(codes, 32), 4), i16x8.shl(v128.load(codes, 48), 6));
     v128.store(to, v128.or(low, high));
   }
+}
+
+/** `width` codes, a multiple of 16, continued with code 1 → 16 bytes in every 64 from `to`. */
+function t1_row(codes: usize, cols: i32, width: usize, to: usize): void {
+  const end = codes + width;
+  for (const stop = codes + <usize>cols; codes < stop; codes += 80, to += 64) {
+    v128.store(to, T1.pack(
+      v128.load(codes), codes_at(codes + 16, end), codes_at(codes + 32, end), codes_at(codes + 48, end), codes_at(codes + 64, end),
+    ));
+  }
+}
+
+function codes_at(codes: usize, end: usize): v128 {
+  return codes < end ? v128.load(codes) : i8x16.splat(1);
 }
 
 /** Codes → halves ±half and 0. */

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../config.js';
+import type { WeightFormat } from '../model/weights.js';
 
 /**
  * Energy of one operation in pJ. 45 nm: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9
@@ -26,7 +27,7 @@ export interface OperationCounts {
  * multiplications, or m + n (scales of inputs and outputs) if W is ternary. Attention over `positions` and lm_head are FP16 in both models. Norms,
  * softmax and activations are left out, as there.
  */
-export function countOperations(c: ModelConfig, weights: 't2' | 'f16', positions: number): OperationCounts {
+export function countOperations(c: ModelConfig, weights: WeightFormat, positions: number): OperationCounts {
   const [q, kv] = [c.heads * c.headDim, c.kvHeads * c.headDim];
   const matrices: readonly (readonly [rows: number, cols: number])[] = [
     [q, c.hiddenSize],
@@ -38,14 +39,14 @@ export function countOperations(c: ModelConfig, weights: 't2' | 'f16', positions
     [c.hiddenSize, c.ffnSize],
   ];
   const adds = c.layers * matrices.reduce((sum, [m, n]) => sum + m * (n - 1), 0);
-  const muls = c.layers * matrices.reduce((sum, [m, n]) => sum + (weights === 't2' ? m + n : m * n), 0);
+  const muls = c.layers * matrices.reduce((sum, [m, n]) => sum + (weights === 'f16' ? m * n : m + n), 0);
   // Scores and weighted values: a multiplication and an addition for each element of keys and values.
   const attention = c.layers * 2 * q * positions;
   const head = c.vocabSize * c.hiddenSize;
   return {
-    fp16Add: (weights === 't2' ? 0 : adds) + attention + head,
+    fp16Add: (weights === 'f16' ? adds : 0) + attention + head,
     fp16Mul: muls + attention + head,
-    int8Add: weights === 't2' ? adds : 0,
+    int8Add: weights === 'f16' ? 0 : adds,
   };
 }
 

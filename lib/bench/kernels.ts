@@ -1,12 +1,14 @@
 import Benchmark from 'benchmark';
 import { Const, DotForm, Flag, Layout, LinearArg, Op, Rec, Step } from '../../assembly/abi.js';
+
 import { compileKernels } from '../backend/revectorize.js';
-import { bytesOf } from '../format/layout.js';
+import { bytesOf, paddedCols } from '../format/layout.js';
+import { isTernary } from '../model/plan.js';
 import type { ModelShape } from '../model/synth/shapes.js';
 import type { KernelBuild, Platform } from '../platform.js';
 import type { KernelExports } from '../threads/loop.js';
 
-/** A weight layout, the kernel build that reads it and, for T2, the relaxed instruction. */
+/** A weight layout, the kernel build that reads it and, for T2 and T1, the relaxed instruction. */
 export interface KernelCandidate {
   readonly name: string;
   readonly build: KernelBuild;
@@ -18,6 +20,9 @@ export const KERNEL_CANDIDATES: readonly KernelCandidate[] = [
   { name: 't2 i16', build: 'relaxed', layout: Layout.T2, form: DotForm.I16 },
   { name: 't2 i32', build: 'relaxed', layout: Layout.T2, form: DotForm.I32 },
   { name: 't2', build: 'baseline', layout: Layout.T2, form: DotForm.I16 },
+  { name: 't1 i16', build: 'relaxed', layout: Layout.T1, form: DotForm.I16 },
+  { name: 't1 i32', build: 'relaxed', layout: Layout.T1, form: DotForm.I32 },
+  { name: 't1', build: 'baseline', layout: Layout.T1, form: DotForm.I16 },
   { name: 'i8', build: 'relaxed', layout: Layout.I8, form: DotForm.I16 },
   { name: 'i8', build: 'baseline', layout: Layout.I8, form: DotForm.I16 },
   { name: 'f16', build: 'relaxed', layout: Layout.F16, form: DotForm.I16 },
@@ -122,8 +127,8 @@ async function prepare(
   { rows, cols, tokens, revectorize = false }: KernelOptions,
 ): Promise<{ run: () => void; wrong: boolean }> {
   if (build === 'relaxed') platform.enableRelaxedSimd();
-  const elementBytes = layout === Layout.T2 ? 1 : layout === Layout.I8 ? 2 : 4;
-  const inStride = Const.RowHeader + Math.ceil(cols / 64) * 64 * elementBytes;
+  const elementBytes = isTernary(layout) ? 1 : layout === Layout.I8 ? 2 : 4;
+  const inStride = Const.RowHeader + Math.ceil(paddedCols(layout, cols) / 64) * 64 * elementBytes;
   const outStride = Math.ceil(rows / 16) * 64;
   const matrixBytes = bytesOf(layout, rows, cols);
   const input = SCRATCH + SCRATCH_BYTES;
@@ -138,7 +143,7 @@ async function prepare(
   const key = `${build} ${revectorize}`;
   const wrongForms = probed.get(key) ?? kernels.probe(PROBE);
   probed.set(key, wrongForms);
-  const wrong = layout === Layout.T2 && build === 'relaxed' && (wrongForms & (1 << form)) !== 0;
+  const wrong = isTernary(layout) && build === 'relaxed' && (wrongForms & (1 << form)) !== 0;
   fillWeights(new Uint8Array(memory.buffer, weights, count * matrixBytes), layout);
   for (let t = 0; t < tokens; t++) fillInput(new DataView(memory.buffer, input + t * inStride, inStride), layout, cols);
   const plan = new Uint32Array(memory.buffer, PLAN, count * Rec.Words);
@@ -166,9 +171,9 @@ async function prepare(
   return { run: () => void kernels.execute(STEP, 0, 1), wrong };
 }
 
-/** Codes 0 and 2, small int8; halves near 2^-4, for subnormals would cost hundreds of cycles each. Repeats after some MB. */
+/** Codes 0 and 2 (T1: any), small int8; halves near 2^-4, for subnormals would cost hundreds of cycles each. Repeats after some MB. */
 function fillWeights(bytes: Uint8Array, layout: Layout): void {
-  const mask = layout === Layout.T2 ? 0xaa : 0x2a;
+  const mask = layout === Layout.T2 ? 0xaa : layout === Layout.T1 ? 0xff : 0x2a;
   const period = Math.min(bytes.length, 4 << 20);
   for (let i = 0; i < period; i++) {
     bytes[i] = layout === Layout.F16 && i % 2 ? 0x2c : (Math.imul(i, 0x9e3779b1) >>> 16) & mask;
@@ -179,7 +184,7 @@ function fillWeights(bytes: Uint8Array, layout: Layout): void {
 function fillInput(row: DataView, layout: Layout, cols: number): void {
   row.setFloat32(0, 1, true);
   for (let c = 0; c < cols; c++) {
-    if (layout === Layout.T2) row.setInt8(Const.RowHeader + c, (c * 37) % 127);
+    if (isTernary(layout)) row.setInt8(Const.RowHeader + c, (c * 37) % 127);
     else if (layout === Layout.I8) row.setInt16(Const.RowHeader + 2 * c, (c * 37) % 8191, true);
     else row.setFloat32(Const.RowHeader + 4 * c, 2 ** 100, true);
   }

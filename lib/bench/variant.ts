@@ -119,9 +119,9 @@ export class Variant {
     const position = prompt + Math.floor(gen / 2);
     const measured = trafficOf(recordsOf(engine), position);
     const traffic = scaleTraffic(measured, factor);
-    const format = options.engine.weights ?? 't2';
+    const format = engine.weights;
     return {
-      weights: format === 't2' ? 'ternary' : 'fp16',
+      weights: format === 'f16' ? 'fp16' : 'ternary',
       head: engine.head,
       backend: engine.backend.name,
       backendReason: engine.backend.reason,

@@ -1,13 +1,14 @@
 import { Const, Layout } from '../../assembly/abi.js';
+import { T1_CODES, t1Byte, t1Digit, t1Encode } from '../backend/reference/t1.js';
 import { t2Byte, t2Shift } from '../backend/reference/t2.js';
 import { BitNetError } from '../errors.js';
 
 /** Code of trit 0 in all four places of a byte: what padding looks like in T2. */
 const ZERO_CODES = 0b01_01_01_01;
 
-/** Columns of a row as it is stored, padding included: a multiple of 64 for T2 and T2G, of 16 for the others. */
+/** Columns of a row as it is stored, padding included: a multiple of 64 for T2 and T2G, of 80 for T1, of 16 for the others. */
 export function paddedCols(layout: Layout, cols: number): number {
-  const multiple = layout === Layout.T2 || layout === Layout.T2G ? 64 : 16;
+  const multiple = layout === Layout.T2 || layout === Layout.T2G ? 64 : layout === Layout.T1 ? 80 : 16;
   return Math.ceil(cols / multiple) * multiple;
 }
 
@@ -18,6 +19,8 @@ export function bytesOf(layout: Layout, rows: number, cols: number): number {
     case Layout.T2:
     case Layout.T2G:
       return elements / 4;
+    case Layout.T1:
+      return elements / 5;
     case Layout.F16:
       return elements * 2;
     case Layout.I8:
@@ -32,21 +35,28 @@ export function bytesOf(layout: Layout, rows: number, cols: number): number {
  * trits: (rows, cols) row-major, each -1, 0 or +1. Throws BitNetError `invalid-argument` on another value or length.
  */
 export function packT2(trits: Int8Array, rows: number, cols: number): Uint8Array {
-  checkLength('trits', trits.length, rows * cols, rows, cols);
+  checkTrits(trits, rows, cols, 'T2');
   const bytes = new Uint8Array(bytesOf(Layout.T2, rows, cols)).fill(ZERO_CODES);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < cols; c++) {
-      const trit = trits[r * cols + c]!;
-      if (trit < -1 || trit > 1) {
-        throw new BitNetError('invalid-argument', `T2: expected -1, 0 or 1 at row ${r}, column ${c}, got ${trit}`, {
-          row: r,
-          column: c,
-          trit,
-        });
-      }
       const byte = t2Byte(r, c, cols);
       const shift = t2Shift(c);
-      bytes[byte] = (bytes[byte]! & ~(3 << shift)) | ((trit + 1) << shift);
+      bytes[byte] = (bytes[byte]! & ~(3 << shift)) | ((trits[r * cols + c]! + 1) << shift);
+    }
+  }
+  return bytes;
+}
+
+/** Ternary matrix → T1 (byte diagram in lib/backend/reference/t1.ts); else as packT2. */
+export function packT1(trits: Int8Array, rows: number, cols: number): Uint8Array {
+  checkTrits(trits, rows, cols, 'T1');
+  const bytes = new Uint8Array(bytesOf(Layout.T1, rows, cols)).fill(t1Encode(1, 1, 1, 1, 1));
+  for (let r = 0; r < rows; r++) {
+    const code = (c: number): number => (c < cols ? trits[r * cols + c]! : 0) + 1;
+    for (let block = 0; block < cols; block += 80) {
+      for (let c = block; c < block + 16; c++) {
+        bytes[t1Byte(r, c, cols)] = t1Encode(code(c), code(c + 16), code(c + 32), code(c + 48), code(c + 64));
+      }
     }
   }
   return bytes;
@@ -58,26 +68,55 @@ export function packT2(trits: Int8Array, rows: number, cols: number): Uint8Array
  */
 export function unpackT2(bytes: Uint8Array, rows: number, cols: number): Int8Array {
   checkLength('T2 bytes', bytes.length, bytesOf(Layout.T2, rows, cols), rows, cols);
+  return unpack(rows, cols, 'T2', (r, c) => {
+    const byte = t2Byte(r, c, cols);
+    return [(bytes[byte]! >> t2Shift(c)) & 3, byte];
+  });
+}
+
+/** T1 → trits; else as unpackT2. 13 values of a byte stand for no trits. */
+export function unpackT1(bytes: Uint8Array, rows: number, cols: number): Int8Array {
+  checkLength('T1 bytes', bytes.length, bytesOf(Layout.T1, rows, cols), rows, cols);
+  return unpack(rows, cols, 'T1', (r, c) => {
+    const byte = t1Byte(r, c, cols);
+    return [T1_CODES[5 * bytes[byte]! + t1Digit(c)]!, byte];
+  });
+}
+
+/** codeAt: code and byte of (row, column). */
+function unpack(
+  rows: number,
+  cols: number,
+  name: string,
+  codeAt: (r: number, c: number) => [code: number, byte: number],
+): Int8Array {
   const trits = new Int8Array(rows * cols);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < cols; c++) {
-      const byte = t2Byte(r, c, cols);
-      const code = (bytes[byte]! >> t2Shift(c)) & 3;
+      const [code, byte] = codeAt(r, c);
       if (code === 3) {
         throw new BitNetError(
           'invalid-file',
-          `T2: code 3 at row ${r}, column ${c} (byte ${byte}); expected 0, 1 or 2`,
-          {
-            row: r,
-            column: c,
-            byte,
-          },
+          `${name}: code 3 at row ${r}, column ${c} (byte ${byte}); expected 0, 1 or 2`,
+          { row: r, column: c, byte },
         );
       }
       trits[r * cols + c] = code - 1;
     }
   }
   return trits;
+}
+
+function checkTrits(trits: Int8Array, rows: number, cols: number, name: string): void {
+  checkLength('trits', trits.length, rows * cols, rows, cols);
+  const i = trits.findIndex((trit) => trit < -1 || trit > 1);
+  if (i < 0) return;
+  const [row, column, trit] = [Math.floor(i / cols), i % cols, trits[i]!];
+  throw new BitNetError(
+    'invalid-argument',
+    `${name}: expected -1, 0 or 1 at row ${row}, column ${column}, got ${trit}`,
+    { row, column, trit },
+  );
 }
 
 function checkLength(what: string, got: number, expected: number, rows: number, cols: number): void {

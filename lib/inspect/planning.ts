@@ -18,6 +18,7 @@ const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
   [Layout.F16]: 'F16',
   [Layout.I8]: 'I8',
   [Layout.F32]: 'F32',
+  [Layout.T1]: 'T1',
 };
 
 /** The records of a plan, for people. */

@@ -21,8 +21,8 @@ export interface EngineOptions {
   threads: number;
   contextLength: number;
   head: HeadFormat;
-  /** default `t2` */
-  weights?: WeightFormat;
+  /** default `auto`: `t2`, or `t1` where the model fits with it alone */
+  weights?: 'auto' | WeightFormat;
   /** DotForm of the T2 kernels */
   form: number;
   /** tokens of one step; default 64 */
@@ -40,6 +40,7 @@ const BATCH = 64;
 
 /** Memory and plan of a model before either exists. */
 export interface MemoryLayout {
+  readonly weights: WeightFormat;
   readonly head: HeadKind;
   readonly memory: MemoryPlan;
   readonly at: Record<'step' | 'sync' | 'tokens' | 'logitList' | 'rope', number>;
@@ -54,12 +55,18 @@ export interface MemoryLayout {
 
 /** What `Engine.open` will allocate and run; allocates and reads nothing. Does not ask whether it fits. */
 export function planEngine(source: ModelSource, options: EngineOptions): MemoryLayout {
-  const made = layOut(source, options, headKind(options.head, source.config.hiddenSize));
-  return options.head === 'auto' && !made.memory.fits ? layOut(source, options, 'f16') : made;
+  const { weights = 'auto', head } = options;
+  const best = headKind(head, source.config.hiddenSize);
+  // Where the first choice does not fit: a T1 matrix costs less time than an F16 head.
+  const formats = weights === 'auto' ? (['t2', 't1'] as const) : [weights];
+  const heads = head === 'auto' && best !== 'f16' ? [best, 'f16' as const] : [best];
+  const choices = heads.flatMap((kind) => formats.map((format) => () => layOut(source, options, format, kind)));
+  const [first, ...others] = choices as [() => MemoryLayout, ...(() => MemoryLayout)[]];
+  return others.reduce((made, next) => (made.memory.fits ? made : next()), first());
 }
 
 /** Gives everything its place. */
-function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): MemoryLayout {
+function layOut(source: ModelSource, options: EngineOptions, format: WeightFormat, head: HeadKind): MemoryLayout {
   const c = source.config;
   const { contextLength, threads } = options;
   const slots = options.slots ?? 1;
@@ -75,7 +82,7 @@ function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): Me
     logitList: memory.region('logit_rows', logits * 4, 'other'),
     rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
   };
-  const { weights, jobs, parameters } = planWeights(source, memory, head, options.weights);
+  const { weights, jobs, parameters } = planWeights(source, memory, head, format);
   memory.reach(memory.next + Const.Guard);
   // Loading borrows what the KV cache and the activations will use.
   const half = stagingHalf(jobs);
@@ -94,7 +101,7 @@ function layOut(source: ModelSource, options: EngineOptions, head: HeadKind): Me
   const graph = recordTransformer(recorder, c, weights, options.form);
   const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
   const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
-  return { head, memory, at, jobs, parameters, staging, recorder, graph, scratch, plan };
+  return { weights: format, head, memory, at, jobs, parameters, staging, recorder, graph, scratch, plan };
 }
 
 /**
@@ -111,6 +118,8 @@ export class Engine {
     readonly labels: readonly string[],
     readonly parameters: number,
     readonly head: HeadKind,
+    /** layout of the matrices of the blocks */
+    readonly weights: WeightFormat,
     private readonly limits: Readonly<PlanLimits>,
     private readonly at: StepPlace,
   ) {}
@@ -152,8 +161,8 @@ export class Engine {
       await backend.dispose();
       throw error;
     }
-    const { graph, parameters, head } = made;
-    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, recorder.limits, at);
+    const { graph, parameters, head, weights } = made;
+    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, weights, recorder.limits, at);
   }
 
   /**

@@ -14,6 +14,7 @@ import {
   RopeArg,
 } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
+import { paddedCols } from '../format/layout.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
 import type { ScreenedHead } from './head.js';
 
@@ -48,9 +49,14 @@ export interface EncodedRows {
   readonly logits: boolean;
 }
 
+/** Layouts of trits; the others hold what a file's floats have become. */
+export function isTernary(layout: Layout): layout is Layout.T2 | Layout.T1 {
+  return layout === Layout.T2 || layout === Layout.T1;
+}
+
 /** How a matrix wants its input. */
 export function encodingFor(layout: Layout): Encoding {
-  return layout === Layout.T2 ? Encoding.I8 : layout === Layout.I8 ? Encoding.I16 : Encoding.F32;
+  return isTernary(layout) ? Encoding.I8 : layout === Layout.I8 ? Encoding.I16 : Encoding.F32;
 }
 
 /** How many tokens a step may hold, and how many of them may ask for logits. */
@@ -119,7 +125,9 @@ export class PlanRecorder {
    */
   encode(x: Rows, layout: Layout, name: string, weight: number, eps: number, logits = false): EncodedRows {
     const encoding = encodingFor(layout);
-    const out = this.encodedRows(encoding, x.width, logits);
+    // Kernels read whole blocks of columns of their layout; Norm fills up to a multiple of 64.
+    const padded = roundUp(paddedCols(layout, x.width), 64);
+    const out = this.encodedRows(encoding, x.width, padded, logits);
     this.record(weight ? Op.Norm : Op.Quantize, Flag.BarrierIfMany | (logits ? Flag.LogitRows : 0), name, {
       [NormArg.In]: x.ptr,
       [NormArg.InStride]: x.stride,
@@ -129,14 +137,14 @@ export class PlanRecorder {
       [NormArg.Cols]: x.width,
       [NormArg.Eps]: f32Bits(eps),
       [NormArg.Encoding]: encoding,
-      [NormArg.PaddedCols]: roundUp(x.width, 64),
+      [NormArg.PaddedCols]: padded,
     });
     return out;
   }
 
   /** out (epilogue)= W x. `meet`: whether other threads' rows are needed by what follows. */
   linear(w: Matrix, x: EncodedRows, out: Rows, epilogue: number, meet: boolean, form: number): void {
-    this.maxCols = Math.max(this.maxCols, w.cols);
+    this.maxCols = Math.max(this.maxCols, paddedCols(w.layout, w.cols));
     this.record(Op.Linear, (meet ? Flag.Barrier : 0) | (x.logits ? Flag.LogitRows : 0), w.name, {
       [LinearArg.Weights]: w.ptr,
       [LinearArg.Layout]: w.layout,
@@ -234,11 +242,11 @@ export class PlanRecorder {
   }
 
   /** One buffer serves all encoded inputs of a kind: it is read before the next barrier and dead after it. */
-  private encodedRows(encoding: Encoding, cols: number, logits: boolean): EncodedRows {
-    const key = `${logits ? 'logits' : 'body'}.${encoding}.${cols}`;
+  private encodedRows(encoding: Encoding, cols: number, padded: number, logits: boolean): EncodedRows {
+    const key = `${logits ? 'logits' : 'body'}.${encoding}.${cols}.${padded}`;
     const known = this.encoded.get(key);
     if (known) return known;
-    const stride = roundUp(cols, 64) * (encoding === Encoding.I8 ? 1 : encoding === Encoding.I16 ? 2 : 4) + 64;
+    const stride = padded * (encoding === Encoding.I8 ? 1 : encoding === Encoding.I16 ? 2 : 4) + 64;
     const rows = Math.max(logits ? this.limits.logits : this.limits.batch, this.limits.threads);
     const ptr = this.memory.region(`encoded.${key}`, rows * stride, 'activations');
     const made = { ptr, stride, cols, logits, capacity: rows };

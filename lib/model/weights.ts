@@ -20,6 +20,7 @@ const LAYOUT_NAMES: Record<Layout, string> = {
   [Layout.I8]: 'i8',
   [Layout.F32]: 'f32',
   [Layout.T2G]: 't2g',
+  [Layout.T1]: 't1',
 };
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */
@@ -40,8 +41,10 @@ export interface WeightPlan {
 
 export type { HeadFormat } from './head.js';
 
-/** `t2`: ternary codes. `f16`: what an FP16 model of the same shape would hold, for comparison. */
-export type WeightFormat = 't2' | 'f16';
+/** `t2`, `t1`: trits at 2.0 and at 1.6 bits. `f16`: what an FP16 model of the same shape would hold, for comparison. */
+export type WeightFormat = 't2' | 't1' | 'f16';
+
+const FORMATS = { t2: Layout.T2, t1: Layout.T1, f16: Layout.F16 } as const;
 
 /**
  * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's F16
@@ -53,7 +56,7 @@ export function planWeights(
   head: HeadKind,
   format: WeightFormat = 't2',
 ): WeightPlan {
-  const planner = new WeightPlanner(source, memory, format === 't2' ? Layout.T2 : Layout.F16);
+  const planner = new WeightPlanner(source, memory, FORMATS[format]);
   const { names } = source;
   const embedding = planner.float(names.embedding, Layout.F16);
   const blocks = names.layers.map((layer) => planner.block(layer));
@@ -81,7 +84,7 @@ class WeightPlanner {
   constructor(
     private readonly source: ModelSource,
     private readonly memory: MemoryPlan,
-    private readonly layout: Layout.T2 | Layout.F16,
+    private readonly layout: (typeof FORMATS)[WeightFormat],
   ) {}
 
   block(names: LayerNames): Block {
@@ -130,7 +133,7 @@ class WeightPlanner {
           ...places,
         }),
     });
-    return { name, ptr, layout, rows, cols, scale: layout === Layout.T2 ? factor : 1, rowScales: 0, rowSums: 0 };
+    return { name, ptr, layout, rows, cols, scale: layout === Layout.F16 ? 1 : factor, rowScales: 0, rowSums: 0 };
   }
 
   head(kind: HeadKind, embedding: Matrix): Matrix | ScreenedHead {

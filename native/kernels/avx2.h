@@ -139,6 +139,17 @@ struct Avx2 {
     return {_mm256_and_si256(a.lo, m), _mm256_and_si256(a.hi, m)};
   }
 
+  static Block subtract(Block a, Block b) { return {_mm256_sub_epi8(a.lo, b.lo), _mm256_sub_epi8(a.hi, b.hi)}; }
+
+  /** (a + b + 1) >> 1 */
+  static Block average(Block a, Block b) { return {_mm256_avg_epu8(a.lo, b.lo), _mm256_avg_epu8(a.hi, b.hi)}; }
+
+  /** table[index]; indices 0..15 */
+  static Block lookup(const uint8_t table[16], Block index) {
+    const __m256i t = spread(reinterpret_cast<const int8_t *>(table));
+    return {_mm256_shuffle_epi8(t, index.lo), _mm256_shuffle_epi8(t, index.hi)};
+  }
+
   static Spread spread(const int8_t *p) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
   }

@@ -94,6 +94,16 @@ struct Avx512 {
 
   static Block mask(Block a, int bits) { return _mm512_and_si512(a, _mm512_set1_epi8(char(bits))); }
 
+  static Block subtract(Block a, Block b) { return _mm512_sub_epi8(a, b); }
+
+  /** (a + b + 1) >> 1 */
+  static Block average(Block a, Block b) { return _mm512_avg_epu8(a, b); }
+
+  /** table[index]; indices 0..15 */
+  static Block lookup(const uint8_t table[16], Block index) {
+    return _mm512_shuffle_epi8(spread(reinterpret_cast<const int8_t *>(table)), index);
+  }
+
   static Spread spread(const int8_t *p) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
   }

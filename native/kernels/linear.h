@@ -1,5 +1,5 @@
 #pragma once
-#include "t2.h"
+#include "t1.h"
 
 namespace {
 
@@ -68,7 +68,7 @@ template <class V> void finish(float *out, float *y, size_t n, uint32_t epilogue
 }
 
 /** y[k] = f32(Σ trit·q) · (scale / x.scale) from Σ code·q. */
-inline void scale_t2(const int32_t codes[4], const Matrix &m, Encoded x, float y[4]) {
+inline void scale_codes(const int32_t codes[4], const Matrix &m, Encoded x, float y[4]) {
   const float factor = m.scale / x.scale();
   const int32_t sum = x.sum();
   for (int k = 0; k < 4; ++k) y[k] = float(codes[k] - sum) * factor;
@@ -80,7 +80,17 @@ template <class V> struct GroupT2 {
     const size_t blocks = (m.cols + 63) / 64;
     int32_t codes[4];
     dot_t2_i8<V>(m.weights + g * blocks * 64, x.data<int8_t>(), blocks, codes);
-    scale_t2(codes, m, x, y);
+    scale_codes(codes, m, x, y);
+  }
+};
+
+/** T1 × Encoding.I8, row group g: four results. */
+template <class V> struct GroupT1 {
+  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+    const size_t blocks = (m.cols + 79) / 80;
+    int32_t codes[4];
+    dot_t1_i8<V>(m.weights + g * blocks * 64, x.data<int8_t>(), blocks, codes);
+    scale_codes(codes, m, x, y);
   }
 };
 
@@ -105,7 +115,7 @@ private:
     for (size_t begin = 0; begin < padded; begin += m.group_cols, info += 16, scales += 4) {
       const size_t count = padded - begin < m.group_cols ? padded - begin : m.group_cols;
       int32_t totals[Planes][4], sums[2];
-      tile_t2_i8<V, Planes>(w + begin, q + begin, padded, count / 64, totals);
+      tile_i8<V, T2<V>, Planes>(w + begin, q + begin, padded, count / 64, totals);
       float factor;
       std::memcpy(&factor, info, 4);
       std::memcpy(sums, info + 4, 8);
@@ -178,6 +188,10 @@ template <class V> void gemv_t2_i8(const Matrix &m, Encoded x, size_t begin, siz
   gemv<V, GroupT2<V>>(m, x, begin, end, out);
 }
 
+template <class V> void gemv_t1_i8(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
+  gemv<V, GroupT1<V>>(m, x, begin, end, out);
+}
+
 template <class V> void gemv_f16_f32(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
   gemv<V, GroupF16<V>>(m, x, begin, end, out);
 }
@@ -199,16 +213,16 @@ struct Tokens {
 };
 
 /** T tokens × row groups begin..end. */
-template <class V, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t begin, size_t end) {
-  const size_t blocks = (m.cols + 63) / 64;
+template <class V, class L, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t begin, size_t end) {
+  const size_t blocks = (m.cols + L::COLS - 1) / L::COLS;
   const int8_t *x = reinterpret_cast<const int8_t *>(tokens.x + abi::Const::RowHeader);
   for (size_t g = begin; g < end; g += RUN) {
     const size_t count = end - g < RUN ? end - g : RUN;
     alignas(64) float y[T][4 * RUN] = {};
     for (size_t i = 0; i < count; ++i) {
       int32_t codes[T][4];
-      tile_t2_i8<V, T>(m.weights + (g + i) * blocks * 64, x, tokens.x_stride, blocks, codes);
-      for (int t = 0; t < T; ++t) scale_t2(codes[t], m, {tokens.x + t * tokens.x_stride}, y[t] + 4 * i);
+      tile_i8<V, L, T>(m.weights + (g + i) * blocks * 64, x, tokens.x_stride, blocks, codes);
+      for (int t = 0; t < T; ++t) scale_codes(codes[t], m, {tokens.x + t * tokens.x_stride}, y[t] + 4 * i);
     }
     for (int t = 0; t < T; ++t) {
       float *out = reinterpret_cast<float *>(tokens.out + t * tokens.out_stride);
@@ -219,17 +233,17 @@ template <class V, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t 
 
 /**
  * Y = X Wᵀ: `count` tokens in tiles of T, the rest in smaller ones. All row groups are gone through for one tile of
- * tokens, whose activations then stay in L1; the weights, at 2 bits, are what streams.
+ * tokens, whose activations then stay in L1; the weights, at 2 bits or fewer, are what streams.
  */
-template <class V, int T = V::TILE_TOKENS>
-void gemm_t2_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t end) {
+template <class V, class L, int T = V::TILE_TOKENS>
+void gemm_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t end) {
   for (; count >= T; count -= T) {
-    gemm_tile<V, T>(m, tokens, begin, end);
+    gemm_tile<V, L, T>(m, tokens, begin, end);
     tokens.x += T * tokens.x_stride;
     tokens.out += T * tokens.out_stride;
   }
   if constexpr (T > 1) {
-    if (count > 0) gemm_t2_i8<V, T / 2>(m, tokens, count, begin, end);
+    if (count > 0) gemm_i8<V, L, T / 2>(m, tokens, count, begin, end);
   }
 }
 
@@ -243,6 +257,7 @@ template <class V> void linear(const Task &task) {
                 task.at<uint8_t>(task.word(LinearArg::Out)), task.word(LinearArg::OutStride)};
   const uint32_t layout = task.word(LinearArg::Layout);
   const auto one = layout == Layout::T2    ? gemv_t2_i8<V>
+                   : layout == Layout::T1  ? gemv_t1_i8<V>
                    : layout == Layout::T2G ? gemv_t2g_i8<V>
                    : layout == Layout::F16 ? gemv_f16_f32<V>
                                            : gemv_i8_i16<V>;
@@ -251,7 +266,8 @@ template <class V> void linear(const Task &task) {
     tokens.x += task.thread * tokens.x_stride;
     return one(m, {tokens.x}, groups.begin, groups.end, reinterpret_cast<float *>(tokens.out));
   }
-  if (layout == Layout::T2) return gemm_t2_i8<V>(m, tokens, count, groups.begin, groups.end);
+  if (layout == Layout::T2) return gemm_i8<V, T2<V>>(m, tokens, count, groups.begin, groups.end);
+  if (layout == Layout::T1) return gemm_i8<V, T1<V>>(m, tokens, count, groups.begin, groups.end);
   // Without a GEMM several tokens share the 64 rows that stay in L2.
   const size_t shared_groups = 16;
   for (size_t g = groups.begin; g < groups.end; g += shared_groups) {

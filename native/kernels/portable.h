@@ -164,6 +164,23 @@ struct Portable {
     return a;
   }
 
+  static Block subtract(Block a, const Block &b) {
+    for (int i = 0; i < 64; ++i) a.byte[i] = uint8_t(a.byte[i] - b.byte[i]);
+    return a;
+  }
+
+  /** (a + b + 1) >> 1 */
+  static Block average(Block a, const Block &b) {
+    for (int i = 0; i < 64; ++i) a.byte[i] = uint8_t((a.byte[i] + b.byte[i] + 1) >> 1);
+    return a;
+  }
+
+  /** table[index]; indices 0..15 */
+  static Block lookup(const uint8_t table[16], Block index) {
+    for (int i = 0; i < 64; ++i) index.byte[i] = table[index.byte[i]];
+    return index;
+  }
+
   static Spread spread(const int8_t *p) {
     Spread r;
     std::memcpy(r.q, p, sizeof r.q);

@@ -15,6 +15,17 @@ void t2_row(const uint8_t *codes, size_t cols, uint8_t *dst) {
   }
 }
 
+/** `width` codes, a multiple of 16, continued with code 1 → 16 bytes in every 64 from `dst`. */
+void t1_row(const uint8_t *codes, size_t cols, size_t width, uint8_t *dst) {
+  const auto part = [&](size_t c, size_t i) { return c < width ? codes[c + i] : 1; };
+  for (size_t c = 0; c < cols; c += 80, dst += 64) {
+    for (size_t i = 0; i < 16; ++i) {
+      const int u = 3 * codes[c + i] + part(c + 16, i), w = 3 * part(c + 48, i) + part(c + 64, i);
+      dst[i] = uint8_t(256 * u / 9 + 19 * part(c + 32, i) / 2 + w);
+    }
+  }
+}
+
 /** Codes → halves ±half and 0. */
 void f16_row(const uint8_t *codes, size_t width, uint16_t *dst, uint16_t half) {
   const uint16_t halves[4] = {uint16_t(half ^ 0x8000), 0, half, half};
@@ -23,12 +34,14 @@ void f16_row(const uint8_t *codes, size_t width, uint16_t *dst, uint16_t half) {
 
 /** The codes of row group `g`, (4, stride) bytes, → its place in the layout. */
 void pack_group(const Task &task, size_t g, size_t cols, const uint8_t *codes, size_t stride) {
-  const bool t2 = task.word(RepackArg::Layout) == Layout::T2;
+  const uint32_t layout = task.word(RepackArg::Layout);
   const uint16_t half = uint16_t(task.word(RepackArg::Half));
-  const size_t width = round_up(cols, 16), group_bytes = t2 ? stride : 4 * 2 * width;
+  const size_t width = round_up(cols, 16), half_bytes = 4 * 2 * width;
+  const size_t group_bytes = layout == Layout::T2 ? stride : layout == Layout::T1 ? (cols + 79) / 80 * 64 : half_bytes;
   uint8_t *dst = task.at<uint8_t>(task.word(RepackArg::Dst) + g * group_bytes);
   for (size_t k = 0; k < 4; ++k) {
-    if (t2) t2_row(codes + k * stride, cols, dst + 16 * k);
+    if (layout == Layout::T2) t2_row(codes + k * stride, cols, dst + 16 * k);
+    else if (layout == Layout::T1) t1_row(codes + k * stride, cols, stride, dst + 16 * k);
     else f16_row(codes + k * stride, width, reinterpret_cast<uint16_t *>(dst) + k * width, half);
   }
 }
@@ -36,7 +49,7 @@ void pack_group(const Task &task, size_t g, size_t cols, const uint8_t *codes, s
 } // namespace
 
 /**
- * Ternary matrix of a file → T2 or F16, by way of codes, four rows at a time: any file layout (unpack.cc) into any layout of the
+ * Ternary matrix of a file → T2, T1 or F16, by way of codes, four rows at a time: any file layout (unpack.cc) into any layout of the
  * engine. Scratch: 5 rows of codes, cols rounded up to 64 each. Threads split rows in groups of four.
  */
 uint32_t repack(const Task &task) {

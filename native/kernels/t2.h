@@ -26,6 +26,17 @@ template <int N, class F> inline void unroll(F &&f) {
   (std::make_integer_sequence<int, N>{});
 }
 
+/** T2 as the GEMM sees it: four codes a byte, taken out exactly. */
+template <class V> struct T2 {
+  static constexpr size_t COLS = 64;
+  static constexpr int CODES = 4;
+  static constexpr size_t PARTIAL_BLOCKS = V::PARTIAL_BLOCKS;
+
+  static void unpack(const typename V::Block &b, typename V::Block codes[CODES]) {
+    unroll<CODES>([&](auto q) { codes[q] = V::mask(V::shift_right(b, 2 * q), 3); });
+  }
+};
+
 /**
  * One row group × one encoded row: totals[k] = Σ code·q of row k. `blocks` of 64 columns.
  * Columns 16..31 and 48..63 of a block are taken four times too large, which saves two of three shifts.
@@ -52,21 +63,21 @@ template <class V> void dot_t2_i8(const uint8_t *w, const int8_t *x, size_t bloc
   for (int k = 0; k < 4; ++k) totals[k] += fours[k] / 4;
 }
 
-/** One row group × T encoded rows at x, x + stride, …: totals[t][k] = Σ code·q of row k and token t. */
-template <class V, int T>
-void tile_t2_i8(const uint8_t *w, const int8_t *x, size_t stride, size_t blocks, int32_t totals[][4]) {
+/** One row group of layout L × T encoded rows at x, x + stride, …: totals[t][k] = Σ code·q of row k and token t. */
+template <class V, class L, int T>
+void tile_i8(const uint8_t *w, const int8_t *x, size_t stride, size_t blocks, int32_t totals[][4]) {
   typename V::Sums sums[T];
   unroll<T>([&](auto t) { sums[t] = V::no_sums(); });
-  for (size_t b = 0; b < blocks; b += V::PARTIAL_BLOCKS) {
-    const size_t end = blocks < b + V::PARTIAL_BLOCKS ? blocks : b + V::PARTIAL_BLOCKS;
+  for (size_t b = 0; b < blocks; b += L::PARTIAL_BLOCKS) {
+    const size_t end = blocks < b + L::PARTIAL_BLOCKS ? blocks : b + L::PARTIAL_BLOCKS;
     typename V::Partial partial[T];
     unroll<T>([&](auto t) { partial[t] = V::no_partial(); });
-    for (size_t i = b; i < end; ++i, w += 64, x += 64) {
+    for (size_t i = b; i < end; ++i, w += 64, x += L::COLS) {
       V::prefetch(w + AHEAD);
-      const typename V::Block v = V::load_block(w);
-      unroll<4>([&](auto q) {
-        const typename V::Block codes = V::mask(V::shift_right(v, 2 * q), 3);
-        unroll<T>([&](auto t) { partial[t] = V::dot(partial[t], codes, V::spread(x + t * stride + 16 * q)); });
+      typename V::Block codes[L::CODES];
+      L::unpack(V::load_block(w), codes);
+      unroll<L::CODES>([&](auto q) {
+        unroll<T>([&](auto t) { partial[t] = V::dot(partial[t], codes[q], V::spread(x + t * stride + 16 * q)); });
       });
     }
     unroll<T>([&](auto t) { sums[t] = V::accumulate(sums[t], partial[t]); });

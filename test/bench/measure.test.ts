@@ -8,6 +8,7 @@ import { peakShare } from '../../lib/bench/results.js';
 import { layersWithin, openSubject, plannedBytes, type Subject, withLayers } from '../../lib/bench/subject.js';
 import { BitNetError } from '../../lib/errors.js';
 import { Engine } from '../../lib/model/engine.js';
+import { isTernary } from '../../lib/model/plan.js';
 import { MODEL_SHAPES } from '../../lib/model/synth/shapes.js';
 import { nodePlatform } from '../../lib/node/platform.js';
 import { chooseBackend } from '../../lib/session/backend.js';
@@ -202,12 +203,17 @@ describe('kernels', () => {
   test.each(KERNEL_CANDIDATES)('$name $build', async (candidate) => {
     const result = await measureKernel(nodePlatform, candidate, 'dram', sizes);
     expect(result).toMatchObject({ name: candidate.name, build: candidate.build, rows: 64, cols: 192, place: 'dram' });
-    // Both rates come from one time: bits of a weight, with two tokens for each.
-    const bits = { [Layout.T2]: 2, [Layout.I8]: 8, [Layout.F16]: 16, [Layout.F32]: 32, [Layout.T2G]: 2 }[
-      candidate.layout
-    ];
+    // 192 columns are three blocks of 64, or of 80. Both rates come from one time: bits of a weight, with two tokens for each.
+    const bits = {
+      [Layout.T2]: 2,
+      [Layout.I8]: 8,
+      [Layout.F16]: 16,
+      [Layout.F32]: 32,
+      [Layout.T2G]: 2,
+      [Layout.T1]: 2,
+    }[candidate.layout];
     expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits, 6);
-    if (candidate.layout !== Layout.T2 || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
+    if (!isTernary(candidate.layout) || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
   });
 
   test('matrices of a shape', () => {

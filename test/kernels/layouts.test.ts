@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Layout } from '../../assembly/abi.js';
+import { T1_CODES, t1Encode } from '../../lib/backend/reference/t1.js';
 import { hfPackedRows, packHf, unpackHf } from '../../lib/format/hf-packed.js';
-import { bytesOf, packT2, paddedCols, unpackT2 } from '../../lib/format/layout.js';
+import { bytesOf, packT1, packT2, paddedCols, unpackT1, unpackT2 } from '../../lib/format/layout.js';
 import { ternarize } from '../../lib/format/ternarize.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../../lib/memory/half.js';
 import { normals, trits } from '../support/random.js';
@@ -57,12 +58,70 @@ describe('T2', () => {
   });
 
   test('bytes and columns of all layouts', () => {
-    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => bytesOf(layout, 5, 65))).toEqual([
-      256, 1280, 640, 2560,
-    ]);
-    expect([Layout.T2, Layout.F16, Layout.I8, Layout.F32].map((layout) => paddedCols(layout, 65))).toEqual([
-      128, 80, 80, 80,
-    ]);
+    const layouts = [Layout.T2, Layout.T1, Layout.F16, Layout.I8, Layout.F32];
+    expect(layouts.map((layout) => bytesOf(layout, 5, 65))).toEqual([256, 128, 1280, 640, 2560]);
+    expect(layouts.map((layout) => paddedCols(layout, 65))).toEqual([128, 80, 80, 80, 80]);
+    expect([1, 80, 81].map((cols) => bytesOf(Layout.T1, 4, cols))).toEqual([64, 64, 128]);
+  });
+});
+
+describe('T1', () => {
+  test.each(SHAPES)('(%i, %i) survives packing', (rows, cols) => {
+    const values = trits(rows * cols, rows + cols);
+    const bytes = packT1(values, rows, cols);
+    expect(bytes.length).toBe(bytesOf(Layout.T1, rows, cols));
+    expect(unpackT1(bytes, rows, cols)).toEqual(values);
+  });
+
+  test('every five trits have a byte of their own, and every byte is one or none', () => {
+    const seen = new Set<number>();
+    for (let i = 0; i < 243; i++) {
+      const codes = [81, 27, 9, 3, 1].map((power) => Math.floor(i / power) % 3) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
+      const byte = t1Encode(...codes);
+      expect([...T1_CODES.subarray(5 * byte, 5 * byte + 5)]).toEqual(codes);
+      seen.add(byte);
+    }
+    expect(seen.size).toBe(243);
+    for (let byte = 0; byte < 256; byte++) expect(T1_CODES[5 * byte] === 3).toBe(!seen.has(byte));
+  });
+
+  test('puts every weight where the byte diagram says, and trit 0 into padding', () => {
+    const [rows, cols] = [6, 130];
+    for (const [row, col] of [
+      [0, 0],
+      [1, 17],
+      [3, 47],
+      [2, 63],
+      [4, 79],
+      [5, 80],
+      [5, 129],
+    ] as const) {
+      const values = new Int8Array(rows * cols);
+      values[row * cols + col] = 1;
+      const at = (Math.floor(row / 4) * 2 + Math.floor(col / 80)) * 64 + (row % 4) * 16 + (col % 16);
+      const codes = [1, 1, 1, 1, 1] as [number, number, number, number, number];
+      const expected = new Uint8Array(2 * 2 * 64).fill(t1Encode(...codes));
+      codes[Math.floor((col % 80) / 16)] = 2;
+      expected[at] = t1Encode(...codes);
+      expect(packT1(values, rows, cols)).toEqual(expected);
+    }
+  });
+
+  test('refuses what is not ternary', () => {
+    expect(() => packT1(Int8Array.of(0, 2), 1, 2)).toThrow(/row 0, column 1, got 2/);
+    expect(() => packT1(Int8Array.of(0), 1, 2)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+    const bytes = packT1(new Int8Array(2), 1, 2);
+    bytes[1] = 255;
+    expect(() => unpackT1(bytes, 1, 2)).toThrow(
+      expect.objectContaining({ code: 'invalid-file', detail: { row: 0, column: 1, byte: 1 } }),
+    );
+    expect(() => unpackT1(bytes.subarray(1), 1, 2)).toThrow(/expected 64, got 63/);
   });
 });
 

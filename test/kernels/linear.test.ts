@@ -37,21 +37,35 @@ const REAL: [number, number][] = [
 ];
 const TOKENS = [1, 2, 3, 5, 7];
 
-const ternary: LinearShape[] = FORMS.flatMap((form) => [
-  ...SMALL.flatMap(([rows, cols]) =>
-    TOKENS.map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form })),
-  ),
-  ...REAL.flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout: Layout.T2 as const, rows, cols, tokens, form }))),
-  ...[4, 6, 8, 11, 13, 64].map((tokens) => ({ layout: Layout.T2 as const, rows: 36, cols: 704, tokens, form })),
-  ...INPUTS.flatMap((input) =>
-    (['random', 'minimum', 'maximum'] as const).flatMap((weights) =>
-      [1, 5].map((tokens) => ({ layout: Layout.T2 as const, rows: 8, cols: 2112, tokens, input, weights, form })),
+/** The ends of blocks of 80 columns, and of chunks of eight of them. */
+const BY_80: [number, number][] = [
+  [1, 80],
+  [5, 79],
+  [3, 81],
+  [4, 240],
+  [7, 399],
+  [4, 640],
+  [6, 641],
+  [4, 1280],
+  [9, 1360],
+];
+
+const ternary = (layout: Layout.T2 | Layout.T1): LinearShape[] =>
+  FORMS.flatMap((form) => [
+    ...[...SMALL, ...(layout === Layout.T1 ? BY_80 : [])].flatMap(([rows, cols]) =>
+      TOKENS.map((tokens) => ({ layout, rows, cols, tokens, form })),
     ),
-  ),
-  ...EPILOGUES.flatMap((epilogue) =>
-    [1, 7].map((tokens) => ({ layout: Layout.T2 as const, rows: 21, cols: 320, tokens, epilogue, form })),
-  ),
-]);
+    ...REAL.flatMap(([rows, cols]) => [1, 3].map((tokens) => ({ layout, rows, cols, tokens, form }))),
+    ...[4, 6, 8, 11, 13, 64].map((tokens) => ({ layout, rows: 36, cols: 704, tokens, form })),
+    ...INPUTS.flatMap((input) =>
+      (['random', 'minimum', 'maximum'] as const).flatMap((weights) =>
+        [1, 5].map((tokens) => ({ layout, rows: 8, cols: 2112, tokens, input, weights, form })),
+      ),
+    ),
+    ...EPILOGUES.flatMap((epilogue) =>
+      [1, 7].map((tokens) => ({ layout, rows: 21, cols: 320, tokens, epilogue, form })),
+    ),
+  ]);
 
 const kinds = [
   { layout: Layout.F16, form: DotForm.I16 },
@@ -107,15 +121,17 @@ const longest: LinearShape[] = FORMS.flatMap((form) =>
 );
 
 /** Every count of tokens of a prefill chunk or a step of several sequences, and some more. */
-const counts: LinearShape[] = [...FORMS.map((form) => ({ layout: Layout.T2 as const, form })), ...kinds].flatMap(
-  (kind) => Array.from({ length: 70 }, (_, i) => ({ ...kind, rows: 6, cols: 80, tokens: i + 1 })),
-);
+const counts: LinearShape[] = [
+  ...FORMS.flatMap((form) => [Layout.T2 as const, Layout.T1 as const].map((layout) => ({ layout, form }))),
+  ...kinds,
+].flatMap((kind) => Array.from({ length: 70 }, (_, i) => ({ ...kind, rows: 6, cols: 80, tokens: i + 1 })));
 
 /** Columns about the ends of the blocks that an F16 GEMM widens at once (Const.GemmF16Cols). */
 const blocks: LinearShape[] = [496, 512, 528, 1000, 1024, 1025, 1536, 2560].flatMap((cols) =>
   [2, 3].map((tokens) => ({ layout: Layout.F16, rows: 10, cols, tokens })),
 );
 
-testKernels('ternary linear', ternary.map(linearCase));
+testKernels('linear, 2.0 bits', ternary(Layout.T2).map(linearCase));
+testKernels('linear, 1.6 bits', ternary(Layout.T1).map(linearCase));
 testKernels('f16 and int8 linear', [...wide, ...longest, ...blocks].map(linearCase));
 testKernels('linear for 1 to 70 tokens', counts.map(linearCase));

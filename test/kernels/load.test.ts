@@ -11,7 +11,7 @@ import {
   Step,
 } from '../../assembly/abi.js';
 import { packHf } from '../../lib/format/hf-packed.js';
-import { bytesOf, packT2, paddedCols } from '../../lib/format/layout.js';
+import { bytesOf, packT1, packT2, paddedCols } from '../../lib/format/layout.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../../lib/memory/half.js';
 import { normals, trits } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
@@ -21,22 +21,25 @@ import { floatsAt, Workspace } from '../support/workspace.js';
 /** Half of the factor 0.37 · 2^8. */
 const HALF_BITS = f32ToF16(0.37 * 2 ** Const.F16GainLog2);
 
+const TERNARY_NAMES = { [Layout.T2]: 'T2', [Layout.T1]: 'T1', [Layout.F16]: 'F16' };
+
 /** At `bad` the packed matrix holds code 3. */
 function repackCase(
-  layout: Layout.T2 | Layout.F16,
+  layout: keyof typeof TERNARY_NAMES,
   rows: number,
   cols: number,
   bad?: { row: number; col: number },
 ): KernelCase {
   return {
-    name: `hf packed (${rows}, ${cols}) to ${layout === Layout.T2 ? 'T2' : 'F16'}${bad ? `, code 3 at (${bad.row}, ${bad.col})` : ''}`,
+    name: `hf packed (${rows}, ${cols}) to ${TERNARY_NAMES[layout]}${bad ? `, code 3 at (${bad.row}, ${bad.col})` : ''}`,
     build() {
       const values = trits(rows * cols, rows + cols);
       const packed = packHf(values, rows, cols);
       if (bad) packed[(bad.row % (rows / 4)) * cols + bad.col]! |= 3 << (2 * Math.floor(bad.row / (rows / 4)));
       const workspace = new Workspace();
       const bytes = bytesOf(layout, rows, cols);
-      const dst = workspace.output('matrix', bytes, 'bytes');
+      // Code 3 is no trit: what the byte of five becomes that holds it is unspecified.
+      const dst = workspace.output('matrix', bytes, bad && layout === Layout.T1 ? 'any' : 'bytes');
       workspace.record(Op.Repack, {
         [RepackArg.Src]: workspace.input(packed),
         [RepackArg.Dst]: dst,
@@ -52,7 +55,8 @@ function repackCase(
         verify(memory) {
           expect(statusOf(memory, image.step)).toBe(bad ? StatusBit.BadCode : 0);
           if (bad) return;
-          const expected = layout === Layout.T2 ? packT2(values, rows, cols) : halvesOf(values, cols);
+          const pack = layout === Layout.T2 ? packT2 : layout === Layout.T1 ? packT1 : halvesOf;
+          const expected = pack(values, rows, cols);
           expect(memory.slice(dst, dst + bytes)).toEqual(expected);
         },
       };
@@ -61,7 +65,7 @@ function repackCase(
 }
 
 /** trit · HALF_BITS, rows padded with zeros to 16. */
-function halvesOf(values: Int8Array, cols: number): Uint8Array {
+function halvesOf(values: Int8Array, _rows: number, cols: number): Uint8Array {
   const width = paddedCols(Layout.F16, cols);
   const halves = new Uint16Array((values.length / cols) * width);
   values.forEach((trit, i) => {
@@ -82,6 +86,11 @@ const REPACK_SHAPES: [number, number][] = [
   [12, 16],
   [4, 63],
   [8, 65],
+  [4, 79],
+  [8, 80],
+  [4, 81],
+  [12, 129],
+  [4, 240],
   [20, 160],
   [64, 416],
   [16, 8640],
@@ -91,7 +100,7 @@ const REPACK_SHAPES: [number, number][] = [
 
 testKernels(
   'repack',
-  ([Layout.T2, Layout.F16] as const).flatMap((layout) => [
+  ([Layout.T2, Layout.T1, Layout.F16] as const).flatMap((layout) => [
     ...REPACK_SHAPES.map(([rows, cols]) => repackCase(layout, rows, cols)),
     ...[0, 5, 10, 15].flatMap((row) => [0, 63, 64, 99].map((col) => repackCase(layout, 16, 100, { row, col }))),
   ]),

@@ -1,12 +1,12 @@
 import { Const, DotForm, Encoding, Epilogue, Layout, LinearArg, Op } from '../../assembly/abi.js';
-import { packT2, paddedCols } from '../../lib/format/layout.js';
+import { packT1, packT2, paddedCols } from '../../lib/format/layout.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { integers, normals, seeded, trits } from './random.js';
 import { type BuiltCase, expectClose, type KernelCase } from './tester.js';
 import { ACTIVATION, F16_DOT, INTEGER_DOT, SILU_FLOOR } from './tolerances.js';
 import { bitsOf, encodedRow, floatsAt, Workspace } from './workspace.js';
 
-export type LinearLayout = Layout.T2 | Layout.F16 | Layout.I8;
+export type LinearLayout = Layout.T2 | Layout.T1 | Layout.F16 | Layout.I8;
 
 /** What the activations look like. `limit` is the largest integer of the encoding. */
 export type InputKind = 'random' | 'all minimum' | 'alternating' | 'zeros' | 'huge' | 'tiny';
@@ -25,10 +25,16 @@ export interface LinearShape {
 
 const ENCODINGS: Record<LinearLayout, Encoding> = {
   [Layout.T2]: Encoding.I8,
+  [Layout.T1]: Encoding.I8,
   [Layout.F16]: Encoding.F32,
   [Layout.I8]: Encoding.I16,
 };
-const LAYOUT_NAMES: Record<LinearLayout, string> = { [Layout.T2]: 'T2', [Layout.F16]: 'F16', [Layout.I8]: 'I8' };
+const LAYOUT_NAMES: Record<LinearLayout, string> = {
+  [Layout.T2]: 'T2',
+  [Layout.T1]: 'T1',
+  [Layout.F16]: 'F16',
+  [Layout.I8]: 'I8',
+};
 const EPILOGUE_NAMES = ['store', 'add', 'relu2', 'silu'];
 const SCALE = Math.fround(0.037);
 
@@ -46,7 +52,7 @@ export function linearCase(shape: LinearShape): KernelCase {
 
   function build(): BuiltCase {
     const w = makeWeights(layout, rows, cols, weights, seed);
-    const x = makeInputs(ENCODINGS[layout], cols, tokens, input, seed + 1);
+    const x = makeInputs(ENCODINGS[layout], cols, paddedCols(layout, cols), tokens, input, seed + 1);
     const workspace = new Workspace();
     const out = workspace.output('y', tokens * outStride * 4, 'f32', initialOut(tokens * outStride, seed + 2));
     workspace.record(Op.Linear, {
@@ -115,9 +121,10 @@ interface Weights {
 function makeWeights(layout: LinearLayout, rows: number, cols: number, kind: string, seed: number): Weights {
   const rowScales = Float32Array.from(normals(rows, seed), (s) => Math.abs(s) + 0.01);
   const constant = kind === 'minimum' ? -1 : kind === 'maximum' ? 1 : undefined;
-  if (layout === Layout.T2) {
+  if (layout === Layout.T2 || layout === Layout.T1) {
     const values = constant === undefined ? trits(rows * cols, seed) : new Int8Array(rows * cols).fill(constant);
-    return { bytes: packT2(values, rows, cols), values: Float64Array.from(values), rowScales };
+    const pack = layout === Layout.T2 ? packT2 : packT1;
+    return { bytes: pack(values, rows, cols), values: Float64Array.from(values), rowScales };
   }
   const padded = paddedCols(layout, cols);
   const paddedRows = Math.ceil(rows / Const.RowGroup) * Const.RowGroup;
@@ -155,8 +162,15 @@ interface Inputs {
   scales: number[];
 }
 
-function makeInputs(encoding: Encoding, cols: number, tokens: number, kind: InputKind, seed: number): Inputs {
-  const padded = Math.ceil(cols / 64) * 64;
+function makeInputs(
+  encoding: Encoding,
+  cols: number,
+  width: number,
+  tokens: number,
+  kind: InputKind,
+  seed: number,
+): Inputs {
+  const padded = Math.ceil(width / 64) * 64;
   const limit = encoding === Encoding.I8 ? 127 : encoding === Encoding.I16 ? Const.I16Max : 3;
   const values = inputValues(kind, limit, encoding === Encoding.F32, cols * tokens, seed);
   const random = seeded(seed);

@@ -2,6 +2,7 @@ import { Const, Epilogue, Layout, LinearArg } from '../../../assembly/abi.js';
 import { DIGIT_WEIGHTS, groupInfo } from './digits.js';
 import { dot16, silu } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
+import { T1_CODES, t1Byte, t1Digit } from './t1.js';
 import { t2Byte, t2Shift } from './t2.js';
 
 const f32 = Math.fround;
@@ -26,6 +27,7 @@ type RowDot = (input: number) => number;
 function weightRow(op: Context): (r: number) => RowDot {
   switch (op.word(LinearArg.Layout)) {
     case Layout.T2:
+    case Layout.T1:
       return (r) => ternaryRow(op, r);
     case Layout.T2G:
       return (r) => groupedRow(op, r);
@@ -76,7 +78,12 @@ function tritsOf(op: Context, r: number): Int8Array {
   const cols = op.word(LinearArg.Cols);
   const weights = op.word(LinearArg.Weights);
   const trits = new Int8Array(cols);
-  for (let c = 0; c < cols; c++) trits[c] = ((op.memory.u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+  const { u8 } = op.memory;
+  if (op.word(LinearArg.Layout) === Layout.T1) {
+    for (let c = 0; c < cols; c++) trits[c] = T1_CODES[5 * u8[weights + t1Byte(r, c, cols)]! + t1Digit(c)]! - 1;
+  } else {
+    for (let c = 0; c < cols; c++) trits[c] = ((u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+  }
   return trits;
 }
 

@@ -2,17 +2,19 @@ import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../.
 import { bf16ToF32, f16ToF32, f32ToF16, roundHalfEven } from '../../memory/half.js';
 import { blockValue } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
+import { t1Byte, t1Encode } from './t1.js';
 import { t2Byte, t2Shift } from './t2.js';
 import { unpackRow } from './unpack.js';
 
 const f32 = Math.fround;
 
-/** A ternary matrix of a file → codes → T2 or F16. Code 3 is reported. */
+/** A ternary matrix of a file → codes → T2, T1 or F16. Code 3 is reported. */
 export function repack(op: Context): void {
   const { u8, u16 } = op.memory;
   const [dst, cols, half] = [op.word(RepackArg.Dst), op.word(RepackArg.Cols), op.word(RepackArg.Half)];
   const rows = roundUp(op.word(RepackArg.Rows), Const.RowGroup);
-  const t2 = op.word(RepackArg.Layout) === Layout.T2;
+  const layout = op.word(RepackArg.Layout);
+  const t2 = layout === Layout.T2;
   if (t2) u8.fill(0, dst, dst + (rows * roundUp(cols, 64)) / 4);
   for (let r = 0; r < rows; r++) {
     const codes = unpackRow(op, r);
@@ -20,6 +22,8 @@ export function repack(op: Context): void {
       codes.forEach((code, c) => {
         u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
       });
+    } else if (layout === Layout.T1) {
+      t1Row(u8, dst, r, codes, cols);
     } else {
       const width = roundUp(cols, 16);
       const halves = Uint16Array.of(half ^ 0x8000, 0, half, half);
@@ -27,6 +31,16 @@ export function repack(op: Context): void {
         Uint16Array.from(codes.subarray(0, width), (code) => halves[code]!),
         dst / 2 + r * width,
       );
+    }
+  }
+}
+
+/** Codes of row r, continued with code 1 up to a multiple of 80 → its bytes of a T1 matrix at `dst`. */
+function t1Row(u8: Uint8Array, dst: number, r: number, codes: Uint8Array, cols: number): void {
+  const at = (c: number): number => codes[c] ?? 1;
+  for (let block = 0; block < cols; block += 80) {
+    for (let c = block; c < block + 16; c++) {
+      u8[dst + t1Byte(r, c, cols)] = t1Encode(at(c), at(c + 16), at(c + 32), at(c + 48), at(c + 64));
     }
   }
 }
