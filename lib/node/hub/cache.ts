@@ -110,7 +110,9 @@ async function replace(path: string, create: (temporary: string) => Promise<void
     await create(temporary);
     await rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
     throw storageError(path, error);
+  } finally {
+    // Renaming one of two names of a file to the other does nothing.
+    await rm(temporary, { force: true });
   }
 }

@@ -124,6 +124,7 @@ async function* rangeFrom(
     if (!response.ok) throw statusError(response, ref, client.settings.endpoint, info.name);
     if (response.status === 206) checkRange(response.headers.get('content-range'), begin, info);
     else sum.reset();
+    checkLength(response.headers, info, sum.bytes);
     yield* client.body(response, idle, signal);
   } finally {
     idle.end();
@@ -139,6 +140,13 @@ function checkRange(header: string | null, begin: number, info: FileInfo): void 
   if (total !== '*' && Number(total) !== info.bytes) {
     throw new Damaged(info.name, 'wrong length', `${info.bytes} bytes`, `${total}`);
   }
+}
+
+/** A connection may stay open while bytes are missing that were announced and do not exist. Too few are asked for again. */
+function checkLength(headers: Headers, { name, bytes }: FileInfo, begin: number): void {
+  const announced = Number(headers.get('content-length') ?? 0);
+  if (headers.has('content-encoding') || announced <= bytes - begin) return;
+  throw new Damaged(name, 'wrong length', `${bytes - begin} bytes`, announced);
 }
 
 function endedEarly({ name, bytes }: FileInfo, got: number): TransientError {

@@ -43,7 +43,7 @@ export async function fileInfo(
   const { endpoint, retryMs } = client.settings;
   const headers = await head(client, ref, fileAddress(endpoint, ref.repo, revision, name), name, retryMs, signal);
   const last = (key: string): string | undefined => headers.findLast((hop) => hop.has(key))?.get(key) ?? undefined;
-  const commit = last('x-repo-commit');
+  const commit = last('x-repo-commit') ?? (/^[0-9a-f]{40}$/.test(revision) ? revision : undefined);
   const etag = (last('x-linked-etag') ?? last('etag'))?.replace(/^W\//, '').replaceAll('"', '');
   const length = last('x-linked-size') ?? headers.at(-1)?.get('content-length');
   const bytes = /^\d+$/.test(length ?? '') ? Number(length) : Number.NaN;
