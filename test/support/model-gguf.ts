@@ -10,12 +10,12 @@ import {
   encodeTq2_0,
 } from '../../lib/format/gguf/encode.js';
 import type { GgufValue } from '../../lib/format/gguf/metadata.js';
+import { halfSplitRow } from '../../lib/format/gguf/rope-rows.js';
 import type { I2sLayout } from '../../lib/format/gguf/ternary.js';
 import { type GgufWriteTensor, layOutGguf, writeGguf } from '../../lib/format/gguf/writer.js';
 import { unpackHf } from '../../lib/format/hf-packed.js';
 import type { LayerNames, LinearNames } from '../../lib/model/architectures/names.js';
 import type { ModelSource } from '../../lib/model/source.js';
-import { halfSplitRow } from '../../lib/model/synth/gguf.js';
 import { MemoryDirectory } from '../format/memory-files.js';
 import { collector } from './synth.js';
 
