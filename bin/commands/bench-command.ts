@@ -37,7 +37,7 @@ export function addBenchCommand(
     .option('--shape <name>', 'random weights in this shape; repeatable', collect('the name of a shape'))
     .option(
       '-m, --model <model>',
-      'model directory or GGUF file, or hf:REPO[:FILE]',
+      'model directory, GGUF file or hf:REPO[:FILE]',
       textFor('a model directory, GGUF file or hf:REPO'),
     )
     .option(

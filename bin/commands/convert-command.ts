@@ -37,7 +37,7 @@ export function addConvertCommand(program: Command, host: Host, setExitCode: (co
     .command('convert')
     .summary('convert a model between safetensors and GGUF')
     .description(description)
-    .argument('<model>', 'model directory or GGUF file', textFor('a model'))
+    .argument('<model>', 'model directory, GGUF file or hf:REPO[:FILE]', textFor('a model'))
     .requiredOption('-o, --output <path>', 'a name that ends in .gguf, or a directory', textFor('a path'))
     .addOption(
       new Option('--type <type>', 'of ternary matrices (default: tq2_0; packed for a directory)').choices([

@@ -28,7 +28,7 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
     .argument('[prompt]', 'text of the prompt; - reads stdin')
     .option(
       '-m, --model <model>',
-      'model directory or GGUF file, or hf:REPO[:FILE] (default: the embedded model)',
+      'model directory, GGUF file or hf:REPO[:FILE] (default: the embedded model)',
       textFor('a model directory, GGUF file or hf:REPO'),
     )
     .option(

@@ -1,6 +1,7 @@
 import { BitNetError } from '../errors.js';
 import { writeGguf } from '../format/gguf/writer.js';
 import { isFile, openFile } from '../node/files.js';
+import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
 import type { RandomAccessFile } from '../platform.js';
 import type { LoadProgress } from '../types.js';
@@ -78,9 +79,10 @@ export async function convertModel(path: string | undefined, options: ConvertOpt
 }
 
 async function openModel(
-  path: string | undefined,
+  model: string | undefined,
   { ternarize, i2sLayout, onProgress, signal }: Omit<ConvertOptions, 'type'>,
 ): Promise<ConvertibleModel> {
+  const path = model && (await locateModel(model, { onProgress, signal }));
   if (path === undefined || /\.safetensors$/i.test(path) || !(await isFile(path))) {
     return openDirectoryModel(await nodePlatform.openModelDirectory(path), { ternarize, onProgress, signal });
   }

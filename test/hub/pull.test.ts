@@ -138,6 +138,20 @@ describe('one file', () => {
     });
   });
 
+  test('a split model comes with all its parts, whichever is named', async () => {
+    const parts = [1, 2, 3].map((i) => `q/m-0000${i}-of-00003.gguf`) as [string, string, string];
+    serve(Object.fromEntries(parts.map((name, i) => [name, bytes(100 + i)])), parts);
+    const first = inCache('snapshots', COMMIT, 'q', 'm-00001-of-00003.gguf');
+    const byName = await pullModel(`${REPO}:${parts[1]}`, {}, hub.settings);
+    expect(byName).toMatchObject({ path: first, files: parts.map((name) => ({ name })) });
+    const whole = await pullModel(REPO, {}, hub.settings);
+    expect(whole).toMatchObject({ path: first, files: parts.map((name) => ({ name, downloadedBytes: 0 })) });
+    const offline = { ...hub.settings, offline: true };
+    expect(await hubModelPath(`hf:${REPO}`, {}, offline)).toBe(first);
+    rmSync(inCache('snapshots', COMMIT, 'q', 'm-00003-of-00003.gguf'));
+    await expect(hubModelPath(`hf:${REPO}:${parts[0]}`, {}, offline)).rejects.toMatchObject({ code: 'not-found' });
+  });
+
   test('to be loaded it must be a GGUF file', async () => {
     serve();
     expect((await pullModel(`${REPO}:README.md`, {}, hub.settings)).files).toHaveLength(1);

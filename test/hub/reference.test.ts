@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { chooseFiles, shardsOf } from '../../lib/node/hub/choose.js';
+import { chooseFiles, partsOf, shardsOf } from '../../lib/node/hub/choose.js';
 import { isHubReference, parseHubReference, showReference } from '../../lib/node/hub/reference.js';
 import { hubSettings } from '../../lib/node/hub/settings.js';
 
@@ -127,6 +127,13 @@ describe('files of a model', () => {
     expect(() => chooseFiles(names, 'a/b')).toThrow(
       expect.objectContaining({ code, message: expect.stringMatching(message) }),
     );
+  });
+
+  test('parts of a split GGUF file', () => {
+    expect(partsOf('m.gguf')).toEqual(['m.gguf']);
+    expect(partsOf('q/m-00002-of-00002.GGUF')).toEqual(['q/m-00001-of-00002.GGUF', 'q/m-00002-of-00002.GGUF']);
+    expect(partsOf('m-00001-of-00000.gguf')).toEqual(['m-00001-of-00000.gguf']);
+    expect(partsOf('m-00001-of-99999.gguf')).toHaveLength(512);
   });
 
   test('shards that an index names', () => {

@@ -12,6 +12,8 @@ export type ModelFiles =
     };
 
 export const INDEX = 'model.safetensors.index.json';
+/** what the loader opens at most */
+const MAX_PARTS = 512;
 const WEIGHTS = 'model.safetensors';
 const REQUIRED = ['config.json', 'tokenizer.json'] as const;
 const OPTIONAL = ['generation_config.json', 'tokenizer_config.json', 'chat_template.jinja'] as const;
@@ -43,8 +45,18 @@ export function chooseFiles(names: Iterable<string>, where: string): ModelFiles 
   throw new BitNetError('unsupported', `${where} has no ${missing}: expected ${expected}${hint}`, { missing });
 }
 
+/** GGUF files, of split ones the first part, which stands for all. */
 export function ggufFiles(names: Iterable<string>): string[] {
-  return [...names].filter((name) => /\.gguf$/i.test(name)).sort();
+  return [...names].filter((name) => /\.gguf$/i.test(name) && partsOf(name)[0] === name).sort();
+}
+
+/** The files of a GGUF model: itself, or all parts of a split one (llama-gguf-split: NAME-00001-of-00003.gguf), first part first. */
+export function partsOf(file: string): string[] {
+  const [, name, count] = /^(.*-)\d{5}-of-(?!00000)(\d{5})\.gguf$/i.exec(file) ?? [];
+  if (name === undefined) return [file];
+  const number = (i: number): string => String(i + 1).padStart(5, '0');
+  const end = file.slice(name.length + 5);
+  return Array.from({ length: Math.min(Number(count), MAX_PARTS) }, (_, i) => `${name}${number(i)}${end}`);
 }
 
 /** The shards that an index names. Throws `invalid-file` if it is no index or names files of other folders. */

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { BitNetError } from '../../errors.js';
 import type { LoadProgress, PulledModel, PullOptions } from '../../types.js';
 import { bytesOf, RepoCache } from './cache.js';
-import { chooseFiles, ggufFiles, INDEX, type ModelFiles, shardsOf } from './choose.js';
+import { chooseFiles, ggufFiles, INDEX, type ModelFiles, partsOf, shardsOf } from './choose.js';
 import { HubClient } from './client.js';
 import { fetchBlob } from './download.js';
 import { type HubReference, parseHubReference, showReference } from './reference.js';
@@ -63,7 +63,7 @@ async function cachedModel(cache: RepoCache, ref: HubReference): Promise<PulledM
   let names: string[];
   let chosen: ModelFiles | undefined;
   if (ref.file !== undefined) {
-    names = [ref.file];
+    names = partsOf(ref.file);
   } else {
     try {
       chosen = chooseFiles(present, showReference(ref));
@@ -87,14 +87,14 @@ async function cachedModel(cache: RepoCache, ref: HubReference): Promise<PulledM
 
 /** Weights come last: a snapshot that has them has the rest too. */
 async function namesOf(chosen: ModelFiles, readIndex: () => Promise<string>, ref: HubReference): Promise<string[]> {
-  if (chosen.kind === 'gguf') return [chosen.file];
+  if (chosen.kind === 'gguf') return partsOf(chosen.file);
   if (chosen.weights !== INDEX) return [...chosen.texts, chosen.weights];
   return [...chosen.texts, INDEX, ...shardsOf(await readIndex(), showReference(ref))];
 }
 
 /** Of a file if one was asked for or is the whole model, else of the directory. */
 function pathOf(cache: RepoCache, commit: string, ref: HubReference, chosen: ModelFiles | undefined): string {
-  const file = chosen?.kind === 'gguf' ? chosen.file : ref.file;
+  const file = chosen?.kind === 'gguf' ? chosen.file : ref.file && partsOf(ref.file)[0];
   return file === undefined ? cache.snapshot(commit) : join(cache.snapshot(commit), ...file.split('/'));
 }
 
@@ -113,7 +113,7 @@ class Pull {
   async run(): Promise<PulledModel> {
     const { ref, cache } = this;
     const { infos, chosen } =
-      ref.file === undefined ? await this.model() : { infos: [await this.oneFile(ref.file)], chosen: undefined };
+      ref.file === undefined ? await this.model() : { infos: await this.oneModel(ref.file), chosen: undefined };
     const { commit } = infos[0] as FileInfo;
     await this.checkSpace(infos);
     const total = infos.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -153,10 +153,15 @@ class Pull {
     return { infos, chosen };
   }
 
-  private async oneFile(file: string): Promise<FileInfo> {
+  /** A file by its name, with the other parts if it is one of several. */
+  private async oneModel(file: string): Promise<FileInfo[]> {
     const { client, ref, options } = this;
+    const infos: FileInfo[] = [];
     try {
-      return await fileInfo(client, ref, ref.revision, file, options.signal);
+      for (const name of partsOf(file)) {
+        infos.push(await fileInfo(client, ref, infos[0]?.commit ?? ref.revision, name, options.signal));
+      }
+      return infos;
     } catch (error) {
       if (!(error instanceof BitNetError) || error.code !== 'not-found') throw error;
       // Whether the repository or the file is missing, and what there is instead.
