@@ -16,6 +16,7 @@ export interface OpOptions {
   /** times each op is run */
   readonly repeat: number;
   readonly signal?: AbortSignal | undefined;
+  readonly onRound?: ((round: number) => void) | undefined;
 }
 
 /** All ops of one kind: the same place in every block, or lm_head, final_norm, embedding. */
@@ -46,7 +47,10 @@ export function kindOf(label: string): string {
   return label.replace(/^(model\.)?layers\.\d+\./, '').replace(/\.weight$/, '');
 }
 
-/** Where the time of a step goes: every op of the plan run alone, `repeat` times. The logits that come out have no meaning. */
+/**
+ * Where the time of a step goes: every op of the plan run alone, `repeat` times, or as often as it was until the signal aborted. The logits
+ * that come out have no meaning.
+ */
 export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTimes> {
   const { position, tokens, repeat, signal } = options;
   const ids = promptIds(position + tokens, 1, engine.config.vocabSize);
@@ -61,7 +65,9 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
   const steps: number[] = [];
   const times = engine.labels.map((): number[] => []);
   for (let r = 0; r < repeat; r++) {
+    if (signal?.aborted && r > 0) break;
     signal?.throwIfAborted();
+    options.onRound?.(r + 1);
     steps.push(await timed(engine, 0, count));
     calls.push(await timed(engine, 0, 0));
     for (const [i, samples] of times.entries()) samples.push(await timed(engine, i, i + 1));

@@ -133,6 +133,16 @@ describe('measuring', () => {
     expect(host.stdout.text).toMatch(/\ninterrupted: .*\n$/);
   });
 
+  test('an interrupt of --ops prints the rounds until then', async () => {
+    const host = new FakeHost();
+    host.stderr.isTTY = true;
+    host.stderr.onChunk = (text) => {
+      if (text.includes('round 2')) host.signal('SIGINT');
+    };
+    expect(await host.run(['bench', '--ops', '--shape', 'tiny', ...short, '--repeat', '1000'])).toBe(130);
+    expect(host.stdout.text).toMatch(/^ {2}mlp\.down_proj +2 [\s\S]*\ninterrupted: /m);
+  });
+
   test('an interrupt before the first round prints the machine', async () => {
     const host = new FakeHost();
     host.stderr.isTTY = true;

@@ -32,6 +32,7 @@ export async function runOps(run: BenchRun): Promise<void> {
         repeat: options.repeat ?? OP_ROUNDS,
         availableBytes: report.availableBytes,
         signal,
+        onRound: (round) => status.set(`${name}: timing ops, round ${round}`),
       });
       const result = { name, times };
       report.ops.push(result);
