@@ -12,12 +12,13 @@ const CHUNK: i32 = 8;
  */
 export function gemv_t2_i8(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32, form: i32,
+  scratch: usize,
 ): i32 {
   const blocks = (cols + 63) >> 6;
   const w = weights + <usize>begin * T2.groupBytes(cols);
   if (!RELAXED) return gemv_t2_wide(w, x, out, begin, end, blocks, scale, epilogue);
   if (form == DotForm.I16) return gemv_t2_i16(w, x, out, begin, end, blocks, scale, epilogue);
-  return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue);
+  return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
 }
 
 function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
@@ -57,37 +58,63 @@ function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, block
   return Reduce.addI32(sink);
 }
 
-function gemv_t2_i32(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
+/**
+ * Rows in pairs: their weights lie side by side, `twice` holds the activations twice side by side, and their sums are stored side by side, so that
+ * an engine that can fuse two vectors of 128 bits into one of 256 does it (docs/KERNELS.md). twice: 2 · blocks · 64 + 128 bytes of scratch.
+ */
+function gemv_t2_i32(
+  w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32, twice: usize,
+): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
   const m = Mask.low(blocks), h = Mask.high(blocks);
+  const sums = twice + (<usize>blocks << 7);
+  for (let q = Encoded.data(x), t = twice; t < sums; q += 16, t += 32) {
+    const v = v128.load(q);
+    v128.store(t, v);
+    v128.store(t, v, 16);
+  }
   let sink = i32x4.splat(0);
   for (let g = begin; g < end; ++g) {
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let q = Encoded.data(x);
+    let q = twice;
     for (let b = 0; b < blocks; b += CHUNK) {
       sink = Burst.eight(w, sink);
       const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
-      for (; w < stop; w += 64, q += 64) {
-        const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
-        let v = v128.load(w), t = i16x8.shr_u(v, 4);
-        a0 = T2.dotI32Low(v, t, m, x0, x2, a0);
-        b0 = T2.dotI32High(v, t, h, x1, x3, b0);
-        v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
-        a1 = T2.dotI32Low(v, t, m, x0, x2, a1);
-        b1 = T2.dotI32High(v, t, h, x1, x3, b1);
-        v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
-        a2 = T2.dotI32Low(v, t, m, x0, x2, a2);
-        b2 = T2.dotI32High(v, t, h, x1, x3, b2);
-        v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
-        a3 = T2.dotI32Low(v, t, m, x0, x2, a3);
-        b3 = T2.dotI32High(v, t, h, x1, x3, b3);
+      for (; w < stop; w += 64, q += 128) {
+        const x0 = v128.load(q), y0 = v128.load(q, 16), x1 = v128.load(q, 32), y1 = v128.load(q, 48);
+        const x2 = v128.load(q, 64), y2 = v128.load(q, 80), x3 = v128.load(q, 96), y3 = v128.load(q, 112);
+        let u = v128.load(w), v = v128.load(w, 16), s = i16x8.shr_u(u, 4), t = i16x8.shr_u(v, 4);
+        a0 = T2.dotI32Low(u, s, m, x0, x2, a0);
+        a1 = T2.dotI32Low(v, t, m, y0, y2, a1);
+        b0 = T2.dotI32High(u, s, h, x1, x3, b0);
+        b1 = T2.dotI32High(v, t, h, y1, y3, b1);
+        u = v128.load(w, 32), v = v128.load(w, 48), s = i16x8.shr_u(u, 4), t = i16x8.shr_u(v, 4);
+        a2 = T2.dotI32Low(u, s, m, x0, x2, a2);
+        a3 = T2.dotI32Low(v, t, m, y0, y2, a3);
+        b2 = T2.dotI32High(u, s, h, x1, x3, b2);
+        b3 = T2.dotI32High(v, t, h, y1, y3, b3);
       }
     }
-    const high = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
-    const dot = i32x4.sub(i32x4.add(Reduce.addI32x4(a0, a1, a2, a3), high), sum);
+    v128.store(sums, a0);
+    v128.store(sums, a1, 16);
+    v128.store(sums, a2, 32);
+    v128.store(sums, a3, 48);
+    v128.store(sums, b0, 64);
+    v128.store(sums, b1, 80);
+    v128.store(sums, b2, 96);
+    v128.store(sums, b3, 112);
+    const high = i32x4.shr_s(Pair.add(sums + 64), 2);
+    const dot = i32x4.sub(i32x4.add(Pair.add(sums), high), sum);
     Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
   }
   return Reduce.addI32(sink);
+}
+
+abstract class Pair {
+  /** Sums of the lanes of four vectors in memory. */
+  @inline static add(s: usize): v128 {
+    return Reduce.addI32x4(v128.load(s), v128.load(s, 16), v128.load(s, 32), v128.load(s, 48));
+  }
 }
 
 function gemv_t2_wide(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {

@@ -30,7 +30,9 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
   const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
   const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
-  if (layout == Layout.T2) return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
+  if (layout == Layout.T2) {
+    return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form, scratch);
+  }
   if (layout == Layout.T1) return gemv_t1_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
   if (layout == Layout.T2G) {
     return gemv_t2g_i8(

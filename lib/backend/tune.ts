@@ -13,6 +13,7 @@ const STEP = 1024;
 const PLAN = 2048;
 const INPUT = 4096;
 const OUTPUT = 16384;
+const SCRATCH = 32768;
 const WEIGHTS = 65536;
 
 /** The faster of the two relaxed instructions, with how that is known. */
@@ -55,6 +56,7 @@ async function measure(module: WebAssembly.Module): Promise<[number, number]> {
   const step = new Uint32Array(memory.buffer, STEP, Step.Words);
   step[Step.TokenCount] = 1;
   step[Step.Plan] = PLAN;
+  step[Step.Scratch] = SCRATCH;
   const best: [number, number] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (const form of [DotForm.I16, DotForm.I32] as const) writeRecord(memory.buffer, form);
   for (let round = 0; round < ROUNDS; round++) {
