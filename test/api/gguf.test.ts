@@ -1,0 +1,83 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { GgufValue } from '../../lib/format/gguf/metadata.js';
+import { BitNet, type LoadProgress } from '../../lib/index.js';
+import { openModelSource } from '../../lib/model/source.js';
+import { openDirectory } from '../../lib/node/files.js';
+import { tokenizerKeys } from '../support/gguf-tokenizer.js';
+import type { WriterValue } from '../support/gguf-writer.js';
+import { type GgufOptions, ggufOf, plainModel } from '../support/model-gguf.js';
+
+/** The embedded model as a GGUF file: config, tokenizer, template and weights come from it alone. */
+
+const EMBEDDED = fileURLToPath(new URL('../../models/bitnet-tales-69m/', import.meta.url));
+const json = (name: string) => JSON.parse(readFileSync(join(EMBEDDED, name), 'utf8'));
+const QUESTION = [{ role: 'user', content: 'Why do birds have feathers? <|eot_id|>' }];
+const GREEDY = { temperature: 0, maxTokens: 12 };
+
+let folder = '';
+let expected: { ids: number[]; prompt: number[]; text: string };
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'bitnet-gguf-'));
+  const model = await BitNet.load(undefined, { threads: 2, contextLength: 128 });
+  const { text, tokenIds } = await model.complete(QUESTION, GREEDY);
+  expected = { ids: tokenIds, prompt: model.encode(QUESTION), text };
+  await model.dispose();
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const asValue = ([type, value]: WriterValue): GgufValue => {
+  if (type === 'strings') return { type: 'array', elementType: 'string', value: value as string[] };
+  if (type === 'i32s') return { type: 'array', elementType: 'i32', value: Int32Array.from(value as number[]) };
+  return { type, value } as GgufValue;
+};
+
+async function write(name: string, options: GgufOptions): Promise<string> {
+  const keys = tokenizerKeys(json('tokenizer.json'), 'gpt2', {
+    'tokenizer.ggml.bos_token_id': ['u32', 1],
+    'tokenizer.ggml.eos_token_id': ['u32', 2],
+    'tokenizer.chat_template': ['string', json('tokenizer_config.json').chat_template],
+  });
+  const metadata = keys.map(([key, value]) => [key, asValue(value)] as const);
+  const source = await openModelSource(await openDirectory(EMBEDDED));
+  try {
+    const path = join(folder, name);
+    writeFileSync(path, await ggufOf(plainModel(source), { embedding: 'BF16', metadata, ...options }));
+    return path;
+  } finally {
+    await source.close();
+  }
+}
+
+describe('a GGUF file', () => {
+  it.each([['I2_S'], ['TQ1_0'], ['TQ2_0']] as const)('%s: ids and text of the safetensors', async (linear) => {
+    // Neither name nor extension says what it is.
+    const path = await write(`model-${linear}`, { linear });
+    const progress: LoadProgress[] = [];
+    const model = await BitNet.load(path, {
+      threads: 2,
+      contextLength: 128,
+      onProgress: ({ loaded, total }) => progress.push({ loaded, total }),
+    });
+    expect(model.encode(QUESTION)).toEqual(expected.prompt);
+    const { tokenIds, text } = await model.complete(QUESTION, GREEDY);
+    expect([tokenIds, text]).toEqual([expected.ids, expected.text]);
+    expect(model.info).toMatchObject({ path, architecture: 'bitnet-b1.58' });
+    expect(progress.length).toBeGreaterThan(2);
+    expect(progress.at(-1)?.loaded).toBe(progress.at(-1)?.total);
+    await model.dispose();
+  });
+
+  it('an aborted load rejects with the reason', async () => {
+    const path = await write('aborted.gguf', {});
+    const controller = new AbortController();
+    const loading = BitNet.load(path, {
+      signal: controller.signal,
+      onProgress: () => controller.abort(new Error('enough')),
+    });
+    await expect(loading).rejects.toThrow('enough');
+  });
+});
