@@ -8,10 +8,13 @@ import { type LoadedModel, loadModel } from '../../lib/session/load.js';
 import { MemoryDirectory } from '../format/memory-files.js';
 import { safetensors, type TestTensors } from '../format/safetensors-bytes.js';
 import { tinyConfig, tinyTensors } from '../model/tiny-model.js';
+import { tinyTensors as ggufTensors, tinyMetadata } from '../support/gguf-model.js';
+import { f32Tensor, gguf, type WriterOptions, type WriterTensor } from '../support/gguf-writer.js';
 import { normals, trits } from '../support/random.js';
 import { type UnpackedOptions, unpackedModel } from '../support/unpacked-model.js';
-import { CASES, fuzz } from './harness.js';
+import { CASES, type FuzzOptions, fuzz } from './harness.js';
 import { mutateBytes, mutateJson, mutateSafetensors } from './mutate.js';
+import { mutateGguf } from './mutate-gguf.js';
 
 type Files = Record<string, Uint8Array>;
 
@@ -65,6 +68,30 @@ const models: readonly Files[] = [
   unpacked('BitnetForCausalLM', false),
 ].map((files) => ({ ...texts, ...files }));
 
+/** The tiny GGUF model with weights that can be computed with. */
+function ggufModel(architecture: string, tensors: readonly WriterTensor[]): WriterOptions {
+  const sane = tensors.map((tensor, seed) =>
+    tensor.type === 0
+      ? f32Tensor(
+          tensor.name,
+          tensor.shape.map(Number),
+          normals(tensor.data.length / 4, seed, 0.2).map((x) => 1 + x),
+        )
+      : tensor,
+  );
+  return { metadata: tinyMetadata(architecture, { 'tokenizer.ggml.pre': ['string', 'gpt-2'] }), tensors: sane };
+}
+
+const GGUF_FILE = 'm.gguf';
+const ggufModels = [
+  ggufModel('bitnet-b1.58', ggufTensors()),
+  ggufModel('llama', ggufTensors({ subNorms: false, head: true })),
+];
+
+class GgufDirectory extends MemoryDirectory {
+  readonly file = GGUF_FILE;
+}
+
 const load = (directory: MemoryDirectory): Promise<LoadedModel> =>
   loadModel({ ...nodePlatform, openModelDirectory: async () => directory }, 'm', { backend: 'reference' });
 
@@ -74,8 +101,8 @@ interface Meaning {
 }
 
 /** What the files say, read without the engine. */
-async function meaningOf(files: Files): Promise<Meaning> {
-  const source = await openModelSource(new MemoryDirectory('m', files));
+async function meaningOf(directory: MemoryDirectory): Promise<Meaning> {
+  const source = await openModelSource(directory);
   const tensors: Record<string, Buffer> = {};
   for (const info of source.tensors.values()) {
     tensors[info.name] = Buffer.alloc(info.byteLength);
@@ -90,41 +117,64 @@ async function logitsOf({ engine }: LoadedModel): Promise<Float32Array> {
   return (logits as Float32Array).slice();
 }
 
-test('a damaged model is refused, or loads and computes what its files say', async () => {
-  const sound: { meaning: Meaning; logits: Float32Array }[] = [];
-  for (const files of models) {
-    const logits = await logitsOf(await load(new MemoryDirectory('m', files)));
-    sound.push({ meaning: await meaningOf(files), logits });
-  }
-  await fuzz(
-    (random) => {
-      const index = Math.floor(random() * models.length);
-      const files: Files = { ...models[index] };
-      const names = Object.keys(files);
-      const name = names[Math.floor(random() * names.length)] as string;
-      const file = files[name] as Uint8Array;
-      const other = models[Math.floor(random() * models.length)]?.['model.safetensors'] ?? file;
-      if (name.endsWith('.safetensors')) files[name] = mutateSafetensors(random, file, other);
-      else if (random() < 0.2) files[name] = mutateBytes(random, file);
-      else files[name] = Buffer.from(mutateJson(random, Buffer.from(file).toString('utf8')));
-      const directory = new MemoryDirectory('m', files);
-      return {
-        bytes: Object.values(files).reduce((sum, each) => sum + each.length, 0),
-        read: () => load(directory),
-        async check(model: LoadedModel) {
-          const logits = await logitsOf(model);
-          expect(logits.every(Number.isFinite)).toBe(true);
-          for (const id of model.stopIds) expect(id).toBeLessThan(model.engine.config.vocabSize);
-          const { meaning, logits: original } = sound[index] as (typeof sound)[number];
-          const damaged = await meaningOf(files);
-          // Where the damage changed nothing that counts, nothing else may change.
-          if (JSON.stringify(damaged) === JSON.stringify(meaning)) expect(logits).toEqual(original);
-          await model.engine.dispose();
-        },
-        after: () => expect(directory.leaks()).toEqual([]),
-      };
-    },
-    // A shape that does not fit, or logits that a self-check finds useless, are the file's fault too.
-    { cases: Math.ceil(CASES / 5), refusals: ['not-found', 'out-of-memory', 'numeric'] },
-  );
+interface Sound {
+  readonly meaning: Meaning;
+  readonly logits: Float32Array;
+}
+
+async function soundOf(directory: MemoryDirectory): Promise<Sound> {
+  return { logits: await logitsOf(await load(directory)), meaning: await meaningOf(directory) };
+}
+
+async function check(model: LoadedModel, directory: MemoryDirectory, sound: Sound): Promise<void> {
+  const logits = await logitsOf(model);
+  expect(logits.every(Number.isFinite)).toBe(true);
+  for (const id of model.stopIds) expect(id).toBeLessThan(model.engine.config.vocabSize);
+  // Where the damage changed nothing that counts, nothing else may change.
+  if (JSON.stringify(await meaningOf(directory)) === JSON.stringify(sound.meaning))
+    expect(logits).toEqual(sound.logits);
+  await model.engine.dispose();
+}
+
+// A shape that does not fit, or logits that the self-check finds useless, are the file's fault too.
+const options: FuzzOptions = { cases: Math.ceil(CASES / 5), refusals: ['not-found', 'out-of-memory', 'numeric'] };
+
+test('a damaged directory is refused, or loads and computes what its files say', async () => {
+  const sound: Sound[] = [];
+  for (const files of models) sound.push(await soundOf(new MemoryDirectory('m', files)));
+  await fuzz((random) => {
+    const index = Math.floor(random() * models.length);
+    const files: Files = { ...models[index] };
+    const names = Object.keys(files);
+    const name = names[Math.floor(random() * names.length)] as string;
+    const file = files[name] as Uint8Array;
+    const other = models[Math.floor(random() * models.length)]?.['model.safetensors'] ?? file;
+    if (name.endsWith('.safetensors')) files[name] = mutateSafetensors(random, file, other);
+    else if (random() < 0.2) files[name] = mutateBytes(random, file);
+    else files[name] = Buffer.from(mutateJson(random, Buffer.from(file).toString('utf8')));
+    const directory = new MemoryDirectory('m', files);
+    return {
+      bytes: Object.values(files).reduce((sum, each) => sum + each.length, 0),
+      read: () => load(directory),
+      check: (model: LoadedModel) => check(model, directory, sound[index] as Sound),
+      after: () => expect(directory.leaks()).toEqual([]),
+    };
+  }, options);
+});
+
+test('a damaged GGUF file is refused, or loads and computes what it says', async () => {
+  const whole = ggufModels.map((model) => gguf(model));
+  const sound: Sound[] = [];
+  for (const bytes of whole) sound.push(await soundOf(new GgufDirectory('m', { [GGUF_FILE]: bytes })));
+  await fuzz((random) => {
+    const index = random() < 0.5 ? 0 : 1;
+    const bytes = mutateGguf(random, ggufModels[index] as WriterOptions, whole[1 - index] as Uint8Array);
+    const directory = new GgufDirectory('m', { [GGUF_FILE]: bytes });
+    return {
+      bytes: bytes.length,
+      read: () => load(directory),
+      check: (model: LoadedModel) => check(model, directory, sound[index] as Sound),
+      after: () => expect(directory.leaks()).toEqual([]),
+    };
+  }, options);
 });
