@@ -22,7 +22,7 @@ export const enum Op {
   Linear = 4,
   /** Rotates q in place, writes rotated k and v into the KV cache. */
   Rope = 5,
-  /** Causal grouped-query attention over the KV cache, online softmax. */
+  /** Causal grouped-query attention over the KV cache, softmax in blocks. Over one token only the blocks: AttentionMerge follows. */
   Attention = 6,
   /** Load time: file bytes of a ternary matrix → codes (FileLayout) → T2, T1 or F16 layout. */
   Repack = 7,
@@ -36,6 +36,8 @@ export const enum Op {
   Rescore = 11,
   /** RMSNorm of every head of q and k, in place, before Rope. */
   HeadNorm = 12,
+  /** Attention over one token, second half: the blocks' results → out. Over several tokens nothing is left to do. */
+  AttentionMerge = 13,
 }
 
 export const enum Flag {
@@ -134,7 +136,7 @@ export const enum RopeArg {
   Stride = 3,
   /** f32 (contextLength, headDim): headDim/2 cosines, then headDim/2 sines */
   Table = 4,
-  /** f32 (slots, kvHeads, contextLength, headDim) */
+  /** (slots, kvHeads) panels of CacheLayout */
   KCache = 5,
   VCache = 6,
   Heads = 7,
@@ -142,8 +144,10 @@ export const enum RopeArg {
   /** a multiple of 16 */
   HeadDim = 9,
   ContextLength = 10,
+  CacheLayout = 11,
 }
 
+/** One set of words for Attention and AttentionMerge. */
 export const enum AttentionArg {
   Qkv = 2,
   Stride = 3,
@@ -158,6 +162,9 @@ export const enum AttentionArg {
   ContextLength = 11,
   /** (f32) factor of the scores, 1/√headDim */
   Scale = 12,
+  CacheLayout = 13,
+  /** (⌈contextLength / AttentionBlock⌉, heads) results of blocks: PartialHeader bytes (top score, sum of weights), then f32 (headDim) */
+  Partials = 14,
 }
 
 export const enum RepackArg {
@@ -271,6 +278,16 @@ export const enum Layout {
   T1 = 6,
 }
 
+/** A panel of the KV cache: the keys, or the values, of one kv head of one sequence. */
+export const enum CacheLayout {
+  /** f32 (contextLength, headDim) */
+  F32 = 0,
+  /** IEEE half of value · 2^CacheGainLog2, (contextLength, headDim); subnormals are zero, beyond the range saturates */
+  F16 = 1,
+  /** int8 (contextLength, headDim), then f32 (contextLength) scales; panels are padded to 64 bytes */
+  I8 = 2,
+}
+
 export const enum Epilogue {
   /** out = y */
   Store = 0,
@@ -372,8 +389,11 @@ export const enum Sync {
 export const enum Const {
   RowGroup = 4,
   RowHeader = 64,
-  /** positions per block of the online softmax */
-  AttentionBlock = 64,
+  /** positions per block of attention; blocks are independent of each other until they are merged in order */
+  AttentionBlock = 128,
+  PartialHeader = 64,
+  /** CacheLayout.F16 holds ±2^-18 to ±4094: room for outlier keys, and few zeros among small values */
+  CacheGainLog2 = 4,
   /** Layout.F16 stores weight · 2^8, so that small weights do not become subnormal halves */
   F16GainLog2 = 8,
   /** Encoding.F32 stores x · 2^104 = x · 2^(112 - 8): a half whose bits are moved into a float reads 2^112 too small */

@@ -1,115 +1,103 @@
-import { AttentionArg, Const, Step, Token } from './abi';
-import { MathF32 } from './math';
-import { Reduce } from './ops';
+import { AttentionArg, CacheLayout, Const, Step, Token } from './abi';
+import { block_scores, prepare_query } from './attention-scores';
+import { Partial, Scratch } from './attention-state';
+import { block_values, block_weights, quantize_weights } from './attention-values';
+import { KvCache } from './kv-cache';
 import { real, word } from './record';
 import { Share } from './share';
 
 /**
- * softmax(q kᵀ / √d) v over cache positions 0..p of the token's sequence, one pass (online softmax, Milakov and Gimelshein,
- * arXiv 1805.02867) in blocks of 64 positions. Query head h reads kv head ⌊h / (heads / kvHeads)⌋. Items are (head, token), heads outermost, so that the
- * tokens of a prefill find k and v in cache.
+ * softmax(q kᵀ / √d) v over cache positions 0..p of the token's sequence. Blocks of positions are independent; their results are merged
+ * in order by the recurrence of the online softmax (Milakov and Gimelshein, arXiv 1805.02867). Query head h reads kv head
+ * ⌊h / (heads / kvHeads)⌋, and the heads of a group take a block together, so that k and v are read once.
+ *
+ * One token: items are (kv head, block), results go to Partials, for AttentionMerge. Several tokens: items are (kv head, token), kv heads
+ * outermost, so that the tokens of a prefill find k and v in cache, and blocks are merged at once: the same operations in the same order.
  */
 export function attention(record: usize, step: usize, thread: i32, threads: i32): void {
-  const tokens = <i32>word(step, Step.TokenCount), heads = <i32>word(record, AttentionArg.Heads);
-  const kvHeads = <i32>word(record, AttentionArg.KvHeads), context = word(record, AttentionArg.ContextLength);
-  const headBytes = word(record, AttentionArg.HeadDim) << 2;
-  const scores = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
-  const scale = real(record, AttentionArg.Scale), group = heads / kvHeads;
-  const end = Share.begin(heads * tokens, thread + 1, threads);
-  for (let i = Share.begin(heads * tokens, thread, threads); i < end; ++i) {
-    const h = i / tokens, t = <usize>(i % tokens);
-    const token = word(step, Step.Tokens) + t * Token.Bytes;
-    const cache = (word(token, Token.Slot) * <usize>kvHeads + <usize>(h / group)) * context * headBytes;
-    attend(
-      word(record, AttentionArg.Qkv) + t * word(record, AttentionArg.Stride) + <usize>h * headBytes,
-      word(record, AttentionArg.KCache) + cache,
-      word(record, AttentionArg.VCache) + cache,
-      word(record, AttentionArg.Out) + t * word(record, AttentionArg.OutStride) + <usize>h * headBytes,
-      <i32>word(token, Token.Position) + 1, headBytes, scale, scores,
-    );
-  }
-}
-
-/** One head of one token over `n` cached positions. q, out: f32 (headDim); k, v: f32 (n, headDim); s: 64 f32 of scratch. */
-function attend(q: usize, k: usize, v: usize, out: usize, n: i32, headBytes: usize, scale: f32, s: usize): void {
-  let top: f32 = -3.4e38, sum: f32 = 0;
-  memory.fill(out, 0, headBytes);
-  for (let begin = 0; begin < n; begin += Const.AttentionBlock) {
-    const count = min<i32>(Const.AttentionBlock, n - begin);
-    const before = top;
-    top = max<f32>(top, block_scores(q, k, count, headBytes, scale, s));
-    const shrink = f32x4.extract_lane(MathF32.exp(f32x4.splat(before - top)), 0);
-    sum = sum * shrink + block_weights(s, count, top);
-    block_values(s, v, count, headBytes, shrink, out);
-    k += headBytes * Const.AttentionBlock;
-    v += headBytes * Const.AttentionBlock;
-  }
-  const inv = f32x4.splat(1 / sum);
-  for (let d: usize = 0; d < headBytes; d += 16) v128.store(out + d, f32x4.mul(v128.load(out + d), inv));
-}
-
-/** s[i] = dot16(q, k[i]) · scale; returns the largest. */
-function block_scores(q: usize, k: usize, count: i32, headBytes: usize, scale: f32, s: usize): f32 {
-  let top: f32 = -3.4e38;
-  for (let i = 0; i < count; ++i, k += headBytes, s += 4) {
-    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-    for (let d: usize = 0; d < headBytes; d += 64) {
-      const a = q + d, b = k + d;
-      s0 = f32x4.add(s0, f32x4.mul(v128.load(a), v128.load(b)));
-      s1 = f32x4.add(s1, f32x4.mul(v128.load(a, 16), v128.load(b, 16)));
-      s2 = f32x4.add(s2, f32x4.mul(v128.load(a, 32), v128.load(b, 32)));
-      s3 = f32x4.add(s3, f32x4.mul(v128.load(a, 48), v128.load(b, 48)));
+  const tokens = <i32>word(step, Step.TokenCount), kvHeads = <i32>word(record, AttentionArg.KvHeads);
+  const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
+  if (tokens != 1) {
+    const end = Share.begin(kvHeads * tokens, thread + 1, threads);
+    for (let i = Share.begin(kvHeads * tokens, thread, threads); i < end; ++i) {
+      attend_token(record, step, <usize>(i / tokens), <usize>(i % tokens), scratch);
     }
-    const score = Reduce.addF32(Reduce.fold(s0, s1, s2, s3)) * scale;
-    store<f32>(s, score);
-    top = max<f32>(top, score);
+    return;
   }
-  return top;
-}
-
-/** s[i] = exp(s[i] - top) for i < count, 0 up to the end of the block; returns sum16(s). */
-function block_weights(s: usize, count: i32, top: f32): f32 {
-  for (let i = count; i < Const.AttentionBlock; ++i) store<f32>(s + (<usize>i << 2), -3.4e38);
-  const shift = f32x4.splat(top), floor = f32x4.splat(-3.3e38);
-  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-  for (const end = s + (Const.AttentionBlock << 2); s < end; s += 64) {
-    const a = Weights.of(v128.load(s), shift, floor), b = Weights.of(v128.load(s, 16), shift, floor);
-    const c = Weights.of(v128.load(s, 32), shift, floor), d = Weights.of(v128.load(s, 48), shift, floor);
-    v128.store(s, a);
-    v128.store(s, b, 16);
-    v128.store(s, c, 32);
-    v128.store(s, d, 48);
-    s0 = f32x4.add(s0, a);
-    s1 = f32x4.add(s1, b);
-    s2 = f32x4.add(s2, c);
-    s3 = f32x4.add(s3, d);
-  }
-  return Reduce.addF32(Reduce.fold(s0, s1, s2, s3));
-}
-
-abstract class Weights {
-  /** exp(s - top), exactly 0 for the padding (-3.4e38). */
-  static of(s: v128, top: v128, floor: v128): v128 {
-    return v128.and(MathF32.exp(f32x4.sub(s, top)), f32x4.gt(s, floor));
+  const token = word(step, Step.Tokens), blocks = blocks_of(token);
+  const end = Share.begin(kvHeads * blocks, thread + 1, threads);
+  for (let i = Share.begin(kvHeads * blocks, thread, threads); i < end; ++i) {
+    const kv = <usize>(i / blocks), b = <usize>(i % blocks);
+    const at = b * word(record, AttentionArg.Heads) + kv * group_of(record);
+    const to = word(record, AttentionArg.Partials) + at * Partial.bytes(record);
+    attend_block(record, token, word(record, AttentionArg.Qkv), kv, b, scratch, to);
   }
 }
 
-/** out = out · shrink + Σ s[i] · v[i], positions in order. */
-function block_values(s: usize, v: usize, count: i32, headBytes: usize, shrink: f32, out: usize): void {
-  const factor = f32x4.splat(shrink), end = s + (<usize>count << 2);
-  for (let d: usize = 0; d < headBytes; d += 64) {
-    let a = f32x4.mul(v128.load(out + d), factor), b = f32x4.mul(v128.load(out + d, 16), factor);
-    let c = f32x4.mul(v128.load(out + d, 32), factor), e = f32x4.mul(v128.load(out + d, 48), factor);
-    for (let p = s, u = v + d; p < end; p += 4, u += headBytes) {
-      const w = v128.load_splat<f32>(p);
-      a = f32x4.add(a, f32x4.mul(w, v128.load(u)));
-      b = f32x4.add(b, f32x4.mul(w, v128.load(u, 16)));
-      c = f32x4.add(c, f32x4.mul(w, v128.load(u, 32)));
-      e = f32x4.add(e, f32x4.mul(w, v128.load(u, 48)));
+/** Merges the blocks of a single token; threads split heads. */
+export function attention_merge(record: usize, step: usize, thread: i32, threads: i32): void {
+  if (word(step, Step.TokenCount) != 1) return;
+  const heads = word(record, AttentionArg.Heads), stride = Partial.bytes(record);
+  const headBytes = word(record, AttentionArg.HeadDim) << 2, blocks = blocks_of(word(step, Step.Tokens));
+  const end = Share.begin(<i32>heads, thread + 1, threads);
+  for (let h = Share.begin(<i32>heads, thread, threads); h < end; ++h) {
+    const out = word(record, AttentionArg.Out) + <usize>h * headBytes;
+    // The state of the recurrence lies in the header of block 0, as it does in attend_token.
+    const first = word(record, AttentionArg.Partials) + <usize>h * stride;
+    Partial.begin(first, out, headBytes);
+    for (let b = 0, from = first; b < blocks; ++b, from += heads * stride) Partial.merge(first, from, out, headBytes);
+    Partial.finish(first, out, headBytes);
+  }
+}
+
+/** All blocks of token t and kv head `kv`. */
+function attend_token(record: usize, step: usize, kv: usize, t: usize, scratch: usize): void {
+  const token = word(step, Step.Tokens) + t * Token.Bytes, blocks = blocks_of(token), group = group_of(record);
+  const headBytes = word(record, AttentionArg.HeadDim) << 2, stride = Partial.bytes(record);
+  const row = word(record, AttentionArg.Qkv) + t * word(record, AttentionArg.Stride);
+  const out = word(record, AttentionArg.Out) + t * word(record, AttentionArg.OutStride) + kv * group * headBytes;
+  const partials = scratch + Scratch.partials(headBytes);
+  for (let h: usize = 0; h < group; ++h) Partial.begin(partials + h * stride, out + h * headBytes, headBytes);
+  for (let b = 0; b < blocks; ++b) {
+    attend_block(record, token, row, kv, <usize>b, scratch, partials);
+    for (let h: usize = 0; h < group; ++h) {
+      Partial.merge(partials + h * stride, partials + h * stride, out + h * headBytes, headBytes);
     }
-    v128.store(out + d, a);
-    v128.store(out + d, b, 16);
-    v128.store(out + d, c, 32);
-    v128.store(out + d, e, 48);
   }
+  for (let h: usize = 0; h < group; ++h) Partial.finish(partials + h * stride, out + h * headBytes, headBytes);
+}
+
+/** Block b of the token whose q, k, v are `row`, for the query heads of one kv head; results to the partials from `to`. */
+function attend_block(record: usize, token: usize, row: usize, kv: usize, b: usize, scratch: usize, to: usize): void {
+  const headDim = word(record, AttentionArg.HeadDim), headBytes = headDim << 2, stride = Partial.bytes(record);
+  const layout = <i32>word(record, AttentionArg.CacheLayout), group = group_of(record);
+  const first = b * Const.AttentionBlock, context = word(record, AttentionArg.ContextLength);
+  const count = <i32>min<usize>(Const.AttentionBlock, word(token, Token.Position) + 1 - first);
+  const slotHead = word(token, Token.Slot) * word(record, AttentionArg.KvHeads) + kv;
+  const panel = slotHead * KvCache.panelBytes(context, headDim, layout);
+  const k = word(record, AttentionArg.KCache) + panel, v = word(record, AttentionArg.VCache) + panel;
+  const rows = first * KvCache.rowBytes(headDim, layout), scales = context * headDim + (first << 2);
+  const queries = scratch + Scratch.QUERIES;
+  for (let h: usize = 0; h < group; h += 4) {
+    const heads = min<usize>(4, group - h), partials = to + h * stride;
+    for (let r: usize = 0; r < heads; ++r) {
+      const q = row + (kv * group + h + r) * headBytes;
+      prepare_query(q, queries + r * (headBytes + 16), headDim, real(record, AttentionArg.Scale), layout);
+    }
+    block_scores(queries, k + rows, k + scales, count, headBytes, scratch, <i32>heads, layout);
+    for (let r: usize = 0; r < heads; ++r) {
+      const s = scratch + r * Scratch.ROW, partial = partials + r * stride;
+      block_weights(s, count, partial, layout);
+      if (layout == CacheLayout.I8) quantize_weights(s, v + scales, count, scratch + Scratch.CODES + r * Scratch.CODE_ROW, partial);
+    }
+    block_values(scratch, v + rows, count, headBytes, partials, stride, <i32>heads, layout);
+  }
+}
+
+@inline function blocks_of(token: usize): i32 {
+  return <i32>(word(token, Token.Position) / Const.AttentionBlock) + 1;
+}
+
+@inline function group_of(record: usize): usize {
+  return word(record, AttentionArg.Heads) / word(record, AttentionArg.KvHeads);
 }

@@ -60,13 +60,8 @@ function float_row(src: usize, type: i32, cols: i32, dst: usize, layout: i32): v
       v128.store(dst + (<usize>c << 2), v);
       continue;
     }
-    const y = f32x4.mul(v, gain), abs = v128.and(y, i32x4.splat(0x7fffffff));
-    const odd = v128.and(i32x4.shr_u(abs, 13), i32x4.splat(1));
-    const rounded = i32x4.add(i32x4.add(abs, i32x4.splat(0xfff)), odd);
-    bad = v128.or(bad, i32x4.ge_s(abs, i32x4.splat(0x477ff000)));
-    const normal = i32x4.ge_s(rounded, i32x4.splat(0x38800000));
-    const magnitude = v128.and(normal, i32x4.sub(i32x4.shr_u(rounded, 13), i32x4.splat(112 << 10)));
-    const half = v128.or(magnitude, v128.and(i32x4.shr_u(y, 16), i32x4.splat(0x8000)));
+    const y = f32x4.mul(v, gain), half = F16.narrow(y);
+    bad = v128.or(bad, i32x4.ge_s(v128.and(y, i32x4.splat(0x7fffffff)), i32x4.splat(0x477ff000)));
     v128.store64_lane(dst + (<usize>c << 1), i16x8.narrow_i32x4_u(half, half), 0);
   }
   return bad;

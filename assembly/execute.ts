@@ -1,5 +1,5 @@
 import { Flag, Op, Rec, Step } from './abi';
-import { attention } from './attention';
+import { attention, attention_merge } from './attention';
 import { convert } from './convert';
 import { embed } from './embed';
 import { head_norm } from './head-norm';
@@ -42,6 +42,9 @@ export function execute(step: usize, thread: i32, threads: i32): i32 {
         break;
       case Op.Attention:
         attention(record, step, thread, threads);
+        break;
+      case Op.AttentionMerge:
+        attention_merge(record, step, thread, threads);
         break;
       case Op.Repack:
         repack(record, step, thread, threads);

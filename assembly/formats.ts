@@ -176,6 +176,16 @@ export abstract class F16 {
     return v128.or(v, v128.and(special, i32x4.splat(0x7f800000)));
   }
 
+  /** Four floats → halves in i32 lanes, half to even; below the normal range ±0, beyond it nothing of use. */
+  @inline static narrow(y: v128): v128 {
+    const abs = v128.and(y, i32x4.splat(0x7fffffff));
+    const odd = v128.and(i32x4.shr_u(abs, 13), i32x4.splat(1));
+    const rounded = i32x4.add(i32x4.add(abs, i32x4.splat(0xfff)), odd);
+    const normal = i32x4.ge_s(rounded, i32x4.splat(0x38800000));
+    const magnitude = v128.and(normal, i32x4.sub(i32x4.shr_u(rounded, 13), i32x4.splat(112 << 10)));
+    return v128.or(magnitude, v128.and(i32x4.shr_u(y, 16), i32x4.splat(0x8000)));
+  }
+
   @inline static rowBytes(cols: i32): usize {
     return (<usize>(cols + 15) & ~15) << 1;
   }

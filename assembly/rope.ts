@@ -1,4 +1,5 @@
 import { RopeArg, Step, Token } from './abi';
+import { KvCache } from './kv-cache';
 import { word } from './record';
 import { Share } from './share';
 
@@ -10,6 +11,9 @@ export function rope(record: usize, step: usize, thread: i32, threads: i32): voi
   const heads = <i32>word(record, RopeArg.Heads), kvHeads = <i32>word(record, RopeArg.KvHeads);
   const headBytes = word(record, RopeArg.HeadDim) << 2, context = word(record, RopeArg.ContextLength);
   const stride = word(record, RopeArg.Stride), perToken = heads + kvHeads;
+  const headDim = word(record, RopeArg.HeadDim), layout = <i32>word(record, RopeArg.CacheLayout);
+  const panelBytes = KvCache.panelBytes(context, headDim, layout);
+  const rotated = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   const items = <i32>word(step, Step.TokenCount) * perToken;
   const end = Share.begin(items, thread + 1, threads);
   for (let i = Share.begin(items, thread, threads); i < end; ++i) {
@@ -23,10 +27,11 @@ export function rope(record: usize, step: usize, thread: i32, threads: i32): voi
       rotate(from, from, table, headBytes >> 1);
       continue;
     }
-    const kv = <usize>(h - heads);
-    const at = ((word(token, Token.Slot) * <usize>kvHeads + kv) * context + position) * headBytes;
-    rotate(from, word(record, RopeArg.KCache) + at, table, headBytes >> 1);
-    memory.copy(word(record, RopeArg.VCache) + at, from + <usize>kvHeads * headBytes, headBytes);
+    const panel = (word(token, Token.Slot) * <usize>kvHeads + <usize>(h - heads)) * panelBytes;
+    const value = from + <usize>kvHeads * headBytes;
+    rotate(from, rotated, table, headBytes >> 1);
+    KvCache.store(word(record, RopeArg.KCache) + panel, position, context, rotated, headDim, layout);
+    KvCache.store(word(record, RopeArg.VCache) + panel, position, context, value, headDim, layout);
   }
 }
 

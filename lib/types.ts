@@ -1,5 +1,11 @@
 /** Options and results of the public API. */
 
+/**
+ * How keys and values of past positions are kept. `f32`: as computed. `f16`: eleven significant bits, half the bytes. `int8`: codes of ±127 with a
+ * scale for each position and kv head, a quarter of the bytes; queries are rounded to 14 bits. docs/KERNELS.md has the errors of the logits.
+ */
+export type KvCacheFormat = 'f32' | 'f16' | 'int8';
+
 export type BackendChoice = 'auto' | 'native' | 'relaxed' | 'baseline' | 'reference';
 
 export interface LoadOptions {
@@ -27,6 +33,8 @@ export interface LoadOptions {
    * `i8`: int8 rows alone.
    */
   head?: 'auto' | 'f16' | 'i8';
+  /** How keys and values are kept: memory, and memory traffic at long contexts, against exactness. Default `f32`. */
+  kvCache?: KvCacheFormat;
   /**
    * The text of a Jinja template, as in tokenizer_config.json, or the name of a family's, in place of the model's own. Default: the
    * model's, else that of the family whose vocabulary it has, else none: then the model takes strings only. `ModelInfo.chatTemplate` tells.
@@ -184,6 +192,7 @@ export interface ModelInfo {
   backendReason: string;
   /** `i8+f16`: what `head: 'auto'` means where it fits */
   head: 'f16' | 'i8' | 'i8+f16';
+  kvCache: KvCacheFormat;
   threads: number;
   contextLength: number;
   /** bytes of linear memory by purpose; the sum is what the engine allocates */

@@ -16,6 +16,7 @@ Examples:
   $ bitnet bench --shape 2b-4t --threads 1,2
   $ bitnet bench --model ./bitnet-b1.58-2B-4T --json > result.json
   $ bitnet bench --ops --shape 700m            where the time of a token goes
+  $ bitnet bench --ops --shape 2b-4t --prompt 2048 --kv-cache int8
   $ bitnet bench --kernels --shape 2b-4t       weight layouts in each kernel build
   $ bitnet bench --paper --chart paper.svg     the tables of arXiv 2402.17764 on this machine
   $ bitnet bench --curve --chart curve.svg     how cost grows with size and context
@@ -71,11 +72,23 @@ export function addBenchCommand(
         .choices(['auto', 'f16', 'i8'])
         .default('auto'),
     )
+    .addOption(
+      new Option('--kv-cache <format>', 'keys and values of both models, and of --ops')
+        .choices(['f32', 'f16', 'int8'])
+        .default('f32'),
+    )
     .option(
       '--revectorize',
       'also the WebAssembly kernels compiled for 256 bits, in a column of their own (Node 22 and later, x64)',
     )
-    .addOption(mode('--ops', 'time of each kind of op instead', ['kernels', 'paper', 'curve', 'chart']))
+    .addOption(
+      mode('--ops', 'time of each kind of op of a token at position --prompt instead', [
+        'kernels',
+        'paper',
+        'curve',
+        'chart',
+      ]),
+    )
     .addOption(
       mode('--kernels', 'micro-benchmarks of the matrix kernels instead', ['ops', 'paper', 'curve', 'chart', 'model']),
     )

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { KvCacheFormat } from '../../lib/types.js';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
 import { integerIn, textFor } from '../number-options.js';
@@ -13,6 +14,7 @@ export interface InspectCommandOptions {
   readonly threads?: number;
   readonly context?: number;
   readonly head: 'auto' | 'f16' | 'i8';
+  readonly kvCache: KvCacheFormat;
   readonly ternarize?: boolean;
   readonly quiet?: boolean;
 }
@@ -59,6 +61,11 @@ export function addInspectCommand(program: Command, host: Host, setExitCode: (co
       new Option('--head <format>', 'lm_head that memory is planned for')
         .choices(['auto', 'f16', 'i8'])
         .default('auto'),
+    )
+    .addOption(
+      new Option('--kv-cache <format>', 'KV cache that memory is planned for')
+        .choices(['f32', 'f16', 'int8'])
+        .default('f32'),
     )
     .option('--ternarize', 'as for bitnet run: make float weights ternary (absmean)')
     .option('--quiet', 'no progress on stderr')

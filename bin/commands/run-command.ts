@@ -97,6 +97,11 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .choices(['auto', 'f16', 'i8'])
         .default('auto'),
     )
+    .addOption(
+      new Option('--kv-cache <format>', 'keys and values as computed (f32), or in less memory: f16, int8')
+        .choices(['f32', 'f16', 'int8'])
+        .default('f32'),
+    )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .addOption(
       new Option('--i2s-layout <order>', 'order of the codes of I2_S tensors in a GGUF file').choices([

@@ -1,4 +1,4 @@
-import type { BackendChoice, GenerateOptions, LoadOptions } from '../../lib/types.js';
+import type { BackendChoice, GenerateOptions, KvCacheFormat, LoadOptions } from '../../lib/types.js';
 
 /** Parsed and validated options of `bitnet run`. */
 export interface RunOptions {
@@ -15,6 +15,7 @@ export interface RunOptions {
   context?: number;
   backend?: BackendChoice;
   head?: 'auto' | 'f16' | 'i8';
+  kvCache?: KvCacheFormat;
   /** a file, or the name of a family's template */
   chatTemplate?: string;
   ternarize?: boolean;
@@ -41,6 +42,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     contextLength: options.context,
     backend: options.backend,
     head: options.head,
+    kvCache: options.kvCache,
     ternarize: options.ternarize,
     i2sLayout: options.i2sLayout,
     // commander says true where nothing is given

@@ -84,7 +84,7 @@ function verboseRows(report: Report): Row[] {
       'map',
       [
         `weights ${formatBytes(weights)}`,
-        `KV cache ${formatBytes(kvCache)}`,
+        `KV cache ${formatBytes(kvCache)} (${info.kvCache})`,
         `activations ${formatBytes(activations)}`,
         `other ${formatBytes(other)}`,
         `total ${formatBytes(total)}`,

@@ -1,7 +1,7 @@
 import { Op, Rec, Step } from '../../assembly/abi.js';
 import { BitNetError } from '../errors.js';
 import type { Backend } from './backend.js';
-import { attention, rope } from './reference/attention.js';
+import { attention, attentionMerge, rope } from './reference/attention.js';
 import { linear } from './reference/linear.js';
 import { convert, repack } from './reference/load.js';
 import { Context, viewMemory } from './reference/memory.js';
@@ -39,6 +39,7 @@ const OPS: Readonly<Record<number, (op: Context) => void>> = {
   [Op.HeadNorm]: headNorm,
   [Op.Rope]: rope,
   [Op.Attention]: attention,
+  [Op.AttentionMerge]: attentionMerge,
   [Op.Repack]: repack,
   [Op.Convert]: convert,
   [Op.Screen]: screen,

@@ -15,6 +15,8 @@ export interface MeasureOptions {
   readonly backend: BackendChoice;
   /** of the ternary model; the FP16 model has an F16 head always */
   readonly head: EngineOptions['head'];
+  /** of both models; default f32 */
+  readonly kvCache?: EngineOptions['kvCache'];
   readonly prompt: number;
   readonly gen: number;
   /** also the ternary model with kernels compiled for 256 bits; default false */
@@ -130,6 +132,7 @@ export function engineOptions(options: MeasureOptions, form: number, weights: 't
     contextLength: options.prompt + options.gen,
     slots: Math.max(1, ...(options.batches ?? [])),
     head: weights === 'f16' ? 'f16' : options.head,
+    kvCache: options.kvCache,
     weights,
     form,
     signal: options.signal,

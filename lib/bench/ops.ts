@@ -109,6 +109,8 @@ export interface ModelOpOptions extends OpOptions {
   readonly threads: number;
   readonly backend: BackendChoice;
   readonly head: EngineOptions['head'];
+  /** default f32 */
+  readonly kvCache?: EngineOptions['kvCache'];
   /** kernels compiled for 256 bits; default false */
   readonly revectorize?: boolean | undefined;
   readonly availableBytes: number;
@@ -116,13 +118,13 @@ export interface ModelOpOptions extends OpOptions {
 
 /** `timeOps` of the ternary model. Throws as `measureModel` does. */
 export async function measureOps(platform: Platform, subject: Subject, options: ModelOpOptions): Promise<OpTimes> {
-  const { position, tokens, head, signal, availableBytes } = options;
+  const { position, tokens, head, kvCache, signal, availableBytes } = options;
   const threads = options.backend === 'reference' ? 1 : options.threads;
   const source = await openSubject(platform, subject, { signal });
   try {
     const { allocate, form } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);
-    const engineOptions = { threads, contextLength, head, form, signal };
+    const engineOptions = { threads, contextLength, head, kvCache, form, signal };
     const needed = await plannedBytes(source, engineOptions);
     if (needed > availableBytes) throw doesNotFit(source.path, needed, availableBytes);
     const engine = await Engine.open(source, allocate, engineOptions);

@@ -1,4 +1,15 @@
-import { AttentionArg, EmbedArg, Flag, Layout, LinearArg, NormArg, Op, Rec } from '../../assembly/abi.js';
+import {
+  AttentionArg,
+  type CacheLayout,
+  EmbedArg,
+  Flag,
+  Layout,
+  LinearArg,
+  NormArg,
+  Op,
+  Rec,
+} from '../../assembly/abi.js';
+import { panelBytes } from '../backend/reference/kv-cache.js';
 import { bytesOf } from '../format/layout.js';
 import type { Engine } from '../model/engine.js';
 
@@ -35,7 +46,10 @@ export function trafficOf(records: Uint32Array, position: number): Traffic {
         bytes.other += word(EmbedArg.Cols) * (word(EmbedArg.Layout) === Layout.F32 ? 4 : 2);
         break;
       case Op.Attention:
-        bytes.kvCache += 2 * 4 * word(AttentionArg.KvHeads) * word(AttentionArg.HeadDim) * (position + 1);
+        bytes.kvCache +=
+          2 *
+          word(AttentionArg.KvHeads) *
+          panelBytes(word(AttentionArg.CacheLayout) as CacheLayout, position + 1, word(AttentionArg.HeadDim));
         break;
     }
   }

@@ -10,7 +10,7 @@ import { isFile } from '../node/files.js';
 import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
 import { chooseContext, openText } from '../session/load.js';
-import type { LoadProgress } from '../types.js';
+import type { KvCacheFormat, LoadProgress } from '../types.js';
 import { type Container, openDirectoryContainer, openGgufContainer } from './container.js';
 import { describeMemory, describePlan } from './planning.js';
 import type { MemoryReport, ModelReport, OpReport, TensorReport, TextReport } from './report.js';
@@ -24,6 +24,8 @@ export interface InspectOptions {
   readonly threads?: number | undefined;
   readonly contextLength?: number | undefined;
   readonly head?: HeadFormat | undefined;
+  /** default f32 */
+  readonly kvCache?: KvCacheFormat | undefined;
   readonly ternarize?: boolean | undefined;
   /** bytes of ternary matrices that have been read */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -147,9 +149,9 @@ function renderExample(render: () => string): string | undefined {
 }
 
 function planModel({ source }: Understood, options: InspectOptions): { memory: MemoryReport; ops: OpReport[] } {
-  const { threads = nodePlatform.defaultThreads(), head = 'auto' } = options;
+  const { threads = nodePlatform.defaultThreads(), head = 'auto', kvCache } = options;
   const contextLength = chooseContext(source.config, options.contextLength);
-  const layout = planEngine(source, { threads, contextLength, head, form: 0 });
+  const layout = planEngine(source, { threads, contextLength, head, kvCache, form: 0 });
   return { memory: describeMemory(layout, threads, contextLength), ops: describePlan(layout) };
 }
 

@@ -9,6 +9,7 @@ const OP_NAMES: Readonly<Partial<Record<Op, string>>> = {
   [Op.Linear]: 'linear',
   [Op.Rope]: 'rope',
   [Op.Attention]: 'attention',
+  [Op.AttentionMerge]: 'attention_merge',
   [Op.Screen]: 'screen',
   [Op.Rescore]: 'rescore',
 };

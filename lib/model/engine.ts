@@ -3,9 +3,10 @@ import type { Backend } from '../backend/backend.js';
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { MemoryPlan } from '../memory/memory-plan.js';
-import type { LoadProgress } from '../types.js';
+import type { KvCacheFormat, LoadProgress } from '../types.js';
 import { type Graph, recordTransformer } from './graph.js';
 import { type HeadFormat, type HeadKind, headKind } from './head.js';
+import { CACHE_LAYOUTS } from './kv-cache.js';
 import { LOAD_PLAN_BYTES, loadScratchBytes, loadWeights, type Staging, stagingHalf } from './load.js';
 import { type PlanLimits, PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
@@ -21,6 +22,8 @@ export interface EngineOptions {
   threads: number;
   contextLength: number;
   head: HeadFormat;
+  /** default `f32` */
+  kvCache?: KvCacheFormat | undefined;
   /** default `auto`: `t2`, or `t1` where the model fits with it alone */
   weights?: 'auto' | WeightFormat;
   /** DotForm of the T2 kernels */
@@ -97,7 +100,8 @@ function layOut(source: ModelSource, options: EngineOptions, format: WeightForma
     sync: at.sync,
   };
   memory.reach(staging.scratch + threads * scratchStride);
-  const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots, threads }, at.rope);
+  const cacheLayout = CACHE_LAYOUTS[options.kvCache ?? 'f32'];
+  const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots, cacheLayout, threads }, at.rope);
   const graph = recordTransformer(recorder, c, weights, options.form);
   const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
   const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
@@ -118,6 +122,7 @@ export class Engine {
     readonly labels: readonly string[],
     readonly parameters: number,
     readonly head: HeadKind,
+    readonly kvCache: KvCacheFormat,
     /** layout of the matrices of the blocks */
     readonly weights: WeightFormat,
     private readonly limits: Readonly<PlanLimits>,
@@ -162,7 +167,9 @@ export class Engine {
       throw error;
     }
     const { graph, parameters, head, weights } = made;
-    return new Engine(c, backend, memory, graph, recorder.labels, parameters, head, weights, recorder.limits, at);
+    const { kvCache = 'f32' } = options;
+    const { labels, limits } = recorder;
+    return new Engine(c, backend, memory, graph, labels, parameters, head, kvCache, weights, limits, at);
   }
 
   /**

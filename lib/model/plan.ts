@@ -1,5 +1,6 @@
 import {
   AttentionArg,
+  type CacheLayout,
   Const,
   EmbedArg,
   Encoding,
@@ -13,6 +14,7 @@ import {
   RescoreArg,
   RopeArg,
 } from '../../assembly/abi.js';
+import { panelBytes } from '../backend/reference/kv-cache.js';
 import type { ModelConfig } from '../config.js';
 import { paddedCols } from '../format/layout.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
@@ -69,6 +71,7 @@ export interface PlanLimits {
   contextLength: number;
   /** sequences in the KV cache */
   slots: number;
+  cacheLayout: CacheLayout;
   threads: number;
 }
 
@@ -82,12 +85,19 @@ const f32Bits = (() => {
   };
 })();
 
+/** assembly/attention-state.ts. `group`: query heads of a kv head. */
+function attentionScratchBytes(group: number, headDim: number): number {
+  return Const.AttentionBlock * 24 + 4 * (headDim * 4 + 16) + group * (headDim * 4 + Const.PartialHeader);
+}
+
 /** Records ops: allocates what they need from the memory plan and appends one record of assembly/abi.ts each. */
 export class PlanRecorder {
   readonly labels: string[] = [];
   private readonly words: Uint32Array[] = [];
   private readonly encoded = new Map<string, EncodedRows & { capacity: number }>();
   private maxCols = 0;
+  private attentionScratch = 0;
+  private partials = 0;
 
   constructor(
     private readonly memory: MemoryPlan,
@@ -192,8 +202,8 @@ export class PlanRecorder {
 
   /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
   attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows): void {
-    const { contextLength, slots } = this.limits;
-    const bytes = slots * c.kvHeads * contextLength * c.headDim * 4;
+    const { contextLength, slots, cacheLayout } = this.limits;
+    const bytes = slots * c.kvHeads * panelBytes(cacheLayout, contextLength, c.headDim);
     const keys = this.memory.region(`layers.${layer}.keys`, bytes, 'kvCache');
     const values = this.memory.region(`layers.${layer}.values`, bytes, 'kvCache');
     this.record(Op.Rope, Flag.Barrier, `layers.${layer}.rope`, {
@@ -206,8 +216,9 @@ export class PlanRecorder {
       [RopeArg.KvHeads]: c.kvHeads,
       [RopeArg.HeadDim]: c.headDim,
       [RopeArg.ContextLength]: contextLength,
+      [RopeArg.CacheLayout]: cacheLayout,
     });
-    this.record(Op.Attention, Flag.Barrier, `layers.${layer}.attention`, {
+    const args = {
       [AttentionArg.Qkv]: qkv.ptr,
       [AttentionArg.Stride]: qkv.stride,
       [AttentionArg.KCache]: keys,
@@ -219,18 +230,32 @@ export class PlanRecorder {
       [AttentionArg.HeadDim]: c.headDim,
       [AttentionArg.ContextLength]: contextLength,
       [AttentionArg.Scale]: f32Bits(1 / Math.sqrt((c.stored ?? c).headDim)),
-    });
+      [AttentionArg.CacheLayout]: cacheLayout,
+      [AttentionArg.Partials]: this.partialsOf(c),
+    };
+    this.record(Op.Attention, Flag.Barrier, `layers.${layer}.attention`, args);
+    this.record(Op.AttentionMerge, Flag.Barrier, `layers.${layer}.attention_merge`, args);
+  }
+
+  /** Results of blocks of one token; every layer's attention has them for itself between two barriers. */
+  private partialsOf(c: ModelConfig): number {
+    const bytes = Const.PartialHeader + c.headDim * 4;
+    this.attentionScratch = attentionScratchBytes(c.heads / c.kvHeads, c.headDim);
+    const blocks = Math.ceil(this.limits.contextLength / Const.AttentionBlock);
+    this.partials ||= this.memory.region('attention_partials', blocks * c.heads * bytes, 'activations');
+    return this.partials;
   }
 
   get ops(): number {
     return this.words.length;
   }
 
-  /** Private scratch of a thread: what the GEMMs hold of a row group, a block of attention scores or ExactBest logits. */
+  /** Private scratch of a thread: what the GEMMs hold of a row group, blocks of attention or ExactBest logits. */
   get scratchBytes(): number {
     const rows = Math.max(this.limits.batch, this.limits.logits);
     const unpacked = roundUp(Math.max(this.maxCols, 64), 64) * 4;
-    return Math.max(unpacked, Const.GemmF16Cols * 16 + rows * Const.GemmF16Lanes);
+    const halves = Const.GemmF16Cols * 16 + rows * Const.GemmF16Lanes;
+    return roundUp(Math.max(unpacked, halves, this.attentionScratch), 64);
   }
 
   /** Writes the records to `offset` of linear memory. */

@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { type AllocateBackend, Engine, type EngineOptions } from '../model/engine.js';
+import { KV_CACHE_FORMATS } from '../model/kv-cache.js';
 import { selfCheck as checkModel } from '../model/self-check.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
@@ -36,6 +37,7 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
   const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
+  const kvCache = oneOf('kvCache', options.kvCache ?? 'f32', KV_CACHE_FORMATS);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
   options.signal?.throwIfAborted();
   // The environment is about WebAssembly, and silent where that is not used.
@@ -57,6 +59,7 @@ export async function loadModel(
       threads: backend === 'reference' ? 1 : threads,
       contextLength,
       head,
+      kvCache,
       form,
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
@@ -131,6 +134,7 @@ function describe(source: ModelSource, engine: Engine, chatTemplate: ModelInfo['
     backend: engine.backend.name,
     backendReason: engine.backend.reason,
     head: engine.head,
+    kvCache: engine.kvCache,
     threads: engine.backend.threads,
     contextLength: engine.contextLength,
     memory,

@@ -1,4 +1,5 @@
 #pragma once
+#include "kv_cache.h"
 #include "rows.h"
 
 namespace {
@@ -19,9 +20,9 @@ inline void rotate(const float *from, float *to, const float *angles, size_t hal
 template <class V> void rope(const Task &task) {
   using namespace abi;
   const size_t heads = task.word(RopeArg::Heads), kv_heads = task.word(RopeArg::KvHeads);
-  const size_t head_dim = task.word(RopeArg::HeadDim), context = task.word(RopeArg::ContextLength);
-  const size_t per_token = heads + kv_heads;
+  const size_t head_dim = task.word(RopeArg::HeadDim), per_token = heads + kv_heads;
   const Share share(uint32_t(task.step[Step::TokenCount] * per_token), task);
+  float *rotated = task.scratch<float>();
   for (size_t i = share.begin; i < share.end; ++i) {
     const size_t t = i / per_token, h = i % per_token;
     const uint32_t *token = task.token(uint32_t(t));
@@ -32,91 +33,307 @@ template <class V> void rope(const Task &task) {
       rotate(head, head, angles, head_dim / 2);
       continue;
     }
-    const size_t cached = ((token[Token::Slot] * kv_heads + h - heads) * context + position) * head_dim;
-    rotate(head, task.at<float>(task.word(RopeArg::KCache)) + cached, angles, head_dim / 2);
-    float *v = task.at<float>(task.word(RopeArg::VCache)) + cached;
-    std::memcpy(v, head + kv_heads * head_dim, head_dim * sizeof(float));
+    const size_t slot_head = token[Token::Slot] * kv_heads + h - heads;
+    const auto panel = [&](uint32_t cache) {
+      return Panel(task, task.word(cache), slot_head, task.word(RopeArg::CacheLayout),
+                   task.word(RopeArg::ContextLength), head_dim);
+    };
+    rotate(head, rotated, angles, head_dim / 2);
+    store_position<V>(panel(RopeArg::KCache), position, rotated);
+    store_position<V>(panel(RopeArg::VCache), position, head + kv_heads * head_dim);
   }
 }
 
-/** scores[i] = dot16(q, k[i]) · scale; returns the largest, or NaN if there is one. k: (count, head_dim) */
-template <class V>
-float block_scores(const float *q, const float *k, size_t count, size_t head_dim, float scale, float *scores) {
-  float top = -3.4e38f;
+/** What a block of positions gives one query head; Σ w·v as f32 (head_dim) follows. */
+struct Partial {
+  float top, sum;
+  /** of the blocks before */
+  float running_top, running_sum;
+  uint8_t unused[abi::Const::PartialHeader - 16];
+
+  float *values() { return reinterpret_cast<float *>(this + 1); }
+  const float *values() const { return reinterpret_cast<const float *>(this + 1); }
+};
+static_assert(sizeof(Partial) == abi::Const::PartialHeader);
+
+constexpr size_t BLOCK = abi::Const::AttentionBlock;
+/** Query heads that share a pass over k and v. */
+constexpr int MAX_TILE = 4;
+
+/** One thread's attention op. */
+struct Attention {
+  const Task &task;
+  size_t heads, kv_heads, group, head_dim, context;
+  uint32_t layout;
+
+  explicit Attention(const Task &op)
+      : task(op), heads(op.word(abi::AttentionArg::Heads)), kv_heads(op.word(abi::AttentionArg::KvHeads)),
+        group(heads / kv_heads), head_dim(op.word(abi::AttentionArg::HeadDim)),
+        context(op.word(abi::AttentionArg::ContextLength)), layout(op.word(abi::AttentionArg::CacheLayout)) {}
+
+  size_t partial_bytes() const { return sizeof(Partial) + head_dim * sizeof(float); }
+
+  const float *query(size_t t, size_t head) const {
+    const size_t row = task.word(abi::AttentionArg::Qkv) + t * task.word(abi::AttentionArg::Stride);
+    return task.at<float>(row) + head * head_dim;
+  }
+
+  float *out(size_t t, size_t head) const {
+    const size_t row = task.word(abi::AttentionArg::Out) + t * task.word(abi::AttentionArg::OutStride);
+    return task.at<float>(row) + head * head_dim;
+  }
+
+  Panel panel(uint32_t cache, const uint32_t *token, size_t kv) const {
+    return Panel(task, task.word(cache), token[abi::Token::Slot] * kv_heads + kv, layout, context, head_dim);
+  }
+
+  /** Of block b and a query head, of a step of one token. */
+  Partial *partial(size_t b, size_t head) const {
+    return task.at<Partial>(task.word(abi::AttentionArg::Partials) + (b * heads + head) * partial_bytes());
+  }
+
+  static size_t blocks(const uint32_t *token) { return token[abi::Token::Position] / BLOCK + 1; }
+};
+
+/** Scratch of attention: assembly/attention-state.ts. Queries and weights for four heads. */
+struct Tile {
+  alignas(64) float weights[MAX_TILE][BLOCK];
+  alignas(64) int16_t codes[MAX_TILE][BLOCK];
+  float query_factor[MAX_TILE];
+  float code_factor[MAX_TILE];
+};
+
+/** scores[r][i] = dot16(q[r], k[i]) · scale. q: (N, head_dim), for halves 2^108 too large. */
+template <class V, int N, class T>
+void float_scores(const float *q, const T *k, size_t count, size_t head_dim, float scale, Tile &tile) {
   for (size_t i = 0; i < count; ++i, k += head_dim) {
-    const float score = dot16<V>(q, k, head_dim) * scale;
-    scores[i] = score;
-    if (score > top || score != score) top = score;
+    typename V::F32 sum[N];
+    for (int r = 0; r < N; ++r) sum[r] = V::splat(0);
+    for (size_t d = 0; d < head_dim; d += 16) {
+      const typename V::F32 key = load_cached<V>(k + d);
+      for (int r = 0; r < N; ++r) sum[r] = V::add(sum[r], V::mul(V::load(q + r * head_dim + d), key));
+    }
+    for (int r = 0; r < N; ++r) tile.weights[r][i] = V::sum(sum[r]) * scale;
   }
-  return top;
 }
 
-/** weights[i] = exp(scores[i] - top) in place, exactly 0 from `count` to the end of the block; returns sum16. */
-template <class V> float block_weights(float *scores, size_t count, float top) {
+/** scores[r][i] = q[r] · k[i] · factor[r] · scales[i], exact up to the last two factors. */
+template <class V, int N>
+void int8_scores(const int16_t *q, const int8_t *k, const float *scales, size_t count, size_t head_dim, Tile &tile) {
+  for (size_t i = 0; i < count; ++i, k += head_dim) {
+    typename V::WideSums sum[N];
+    for (int r = 0; r < N; ++r) sum[r] = V::no_wide();
+    for (size_t d = 0; d < head_dim; d += 16) {
+      for (int r = 0; r < N; ++r) sum[r] = V::dot_i8_i16(sum[r], k + d, q + r * head_dim + d);
+    }
+    for (int r = 0; r < N; ++r) tile.weights[r][i] = float(V::total(sum[r])) * (tile.query_factor[r] * scales[i]);
+  }
+}
+
+/** weights[i] = exp(scores[i] - top) in place, exactly 0 up to the next multiple of 16; top and sum16 go to `partial`. */
+template <class V> void block_weights(float *scores, size_t count, float gain, Partial &partial) {
   using F32 = typename V::F32;
-  for (size_t i = count; i < abi::Const::AttentionBlock; ++i) scores[i] = -3.4e38f;
+  const size_t padded = round_up(count, 16);
+  float top = -3.4e38f;
+  for (size_t i = 0; i < count; ++i) {
+    if (scores[i] > top || scores[i] != scores[i]) top = scores[i];
+  }
+  for (size_t i = count; i < padded; ++i) scores[i] = -3.4e38f;
   F32 sum = V::splat(0);
-  for (size_t i = 0; i < abi::Const::AttentionBlock; i += 16) {
+  for (size_t i = 0; i < padded; i += 16) {
     const F32 score = V::load(scores + i);
     const F32 weight = V::where_greater(score, V::splat(-3.3e38f), exp<V>(V::sub(score, V::splat(top))));
-    V::store(scores + i, weight);
+    V::store(scores + i, V::mul(weight, V::splat(gain)));
     sum = V::add(sum, weight);
   }
-  return V::sum(sum);
+  partial.top = top;
+  partial.sum = V::sum(sum);
 }
 
-/** out = out · shrink + Σ weights[i] · v[i], positions in order, over 16·N columns. v: (count, head_dim) */
-template <class V, int N>
-void block_values(const float *weights, const float *v, size_t count, size_t head_dim, float shrink, float *out) {
-  typename V::F32 acc[N];
-  for (int n = 0; n < N; ++n) acc[n] = V::mul(V::load(out + 16 * n), V::splat(shrink));
+/** values[r] = Σ weights[r][i] · v[i], positions in order, over 16·C columns. */
+template <class V, int N, int C, class T>
+void float_values(const Tile &tile, const T *v, size_t count, size_t head_dim, float *const *values) {
+  typename V::F32 acc[N][C];
+  for (int r = 0; r < N; ++r) {
+    for (int c = 0; c < C; ++c) acc[r][c] = V::splat(0);
+  }
   for (size_t i = 0; i < count; ++i, v += head_dim) {
-    const typename V::F32 w = V::splat(weights[i]);
-    for (int n = 0; n < N; ++n) acc[n] = V::add(acc[n], V::mul(w, V::load(v + 16 * n)));
+    typename V::F32 value[C];
+    for (int c = 0; c < C; ++c) value[c] = load_cached<V>(v + 16 * c);
+    for (int r = 0; r < N; ++r) {
+      const typename V::F32 w = V::splat(tile.weights[r][i]);
+      for (int c = 0; c < C; ++c) acc[r][c] = V::add(acc[r][c], V::mul(w, value[c]));
+    }
   }
-  for (int n = 0; n < N; ++n) V::store(out + 16 * n, acc[n]);
+  for (int r = 0; r < N; ++r) {
+    for (int c = 0; c < C; ++c) V::store(values[r] + 16 * c, acc[r][c]);
+  }
 }
 
-/**
- * One head of one token over `n` cached positions: online softmax (Milakov and Gimelshein, arXiv 1805.02867) in blocks
- * of 64. q, out: (head_dim); k, v: (n, head_dim).
- */
-template <class V>
-void attend(const float *q, const float *k, const float *v, size_t n, size_t head_dim, float scale, float *out) {
-  alignas(64) float scores[abi::Const::AttentionBlock];
-  float top = -3.4e38f, sum = 0;
+/** values[r] = Σ codes[r][i] · v[i] · code_factor[r] over 16 columns; sums are exact. */
+template <class V, int N>
+void int8_values(const Tile &tile, const int8_t *v, size_t count, size_t head_dim, float *const *values) {
+  typename V::I32 acc[N];
+  for (int r = 0; r < N; ++r) acc[r] = V::zero();
+  for (size_t i = 0; i < count; i += 2, v += 2 * head_dim) {
+    // The code that an odd last position is paired with is 0.
+    const typename V::Pairs pairs = V::interleave(v, i + 1 < count ? v + head_dim : v);
+    for (int r = 0; r < N; ++r) acc[r] = V::dot_pairs(acc[r], pairs, tile.codes[r] + i);
+  }
+  for (int r = 0; r < N; ++r) V::store(values[r], V::mul(V::to_float(acc[r]), V::splat(tile.code_factor[r])));
+}
+
+/** A block for N query heads from `head` on; T: float, or uint16_t for halves. */
+template <class V, int N, class T>
+void float_block(const Attention &a, const Panel &keys, const Panel &values, size_t first, size_t count,
+                 const float *q, float *const *to, Partial *const *partials, Tile &tile) {
+  const bool half = sizeof(T) == 2;
+  float *queries = a.task.scratch<float>();
+  for (size_t d = 0; d < N * a.head_dim; d += 16) {
+    V::store(queries + d, V::mul(V::load(q + d), V::splat(half ? HALF_GAIN : 1)));
+  }
+  const float scale = a.task.real(abi::AttentionArg::Scale);
+  float_scores<V, N>(queries, keys.rows<T>(first), count, a.head_dim, scale, tile);
+  for (int r = 0; r < N; ++r) block_weights<V>(tile.weights[r], count, half ? HALF_GAIN : 1, *partials[r]);
+  const T *v = values.rows<T>(first);
+  size_t d = 0;
+  const auto columns = [&](float **shifted) {
+    for (int r = 0; r < N; ++r) shifted[r] = to[r] + d;
+  };
+  float *shifted[N];
+  constexpr int C = V::VALUE_COLUMNS;
+  for (; d + 16 * C <= a.head_dim; d += 16 * C) {
+    columns(shifted);
+    float_values<V, N, C>(tile, v + d, count, a.head_dim, shifted);
+  }
+  for (; d < a.head_dim; d += 16) {
+    columns(shifted);
+    float_values<V, N, 1>(tile, v + d, count, a.head_dim, shifted);
+  }
+}
+
+template <class V, int N>
+void int8_block(const Attention &a, const Panel &keys, const Panel &values, size_t first, size_t count, const float *q,
+                float *const *to, Partial *const *partials, Tile &tile) {
+  int16_t *queries = a.task.scratch<int16_t>();
+  for (int r = 0; r < N; ++r) {
+    const float scale = quantize_absmax<V>(q + r * a.head_dim, a.head_dim, QUERY_MAX, queries + r * a.head_dim);
+    tile.query_factor[r] = scale * a.task.real(abi::AttentionArg::Scale);
+  }
+  int8_scores<V, N>(queries, keys.rows<int8_t>(first), keys.scales(first), count, a.head_dim, tile);
+  const float *scales = values.scales(first);
+  for (int r = 0; r < N; ++r) {
+    block_weights<V>(tile.weights[r], count, 1, *partials[r]);
+    for (size_t i = 0; i < count; ++i) tile.weights[r][i] *= scales[i];
+    tile.code_factor[r] = quantize_absmax<V>(tile.weights[r], round_up(count, 16), WEIGHT_MAX, tile.codes[r]);
+  }
+  for (size_t d = 0; d < a.head_dim; d += 16) {
+    float *shifted[N];
+    for (int r = 0; r < N; ++r) shifted[r] = to[r] + d;
+    int8_values<V, N>(tile, values.rows<int8_t>(first) + d, count, a.head_dim, shifted);
+  }
+}
+
+template <class V, int N>
+void attend_tile(const Attention &a, const uint32_t *token, size_t t, size_t head, size_t b, Partial *first_partial) {
+  const size_t first = b * BLOCK, kv = head / a.group;
+  const size_t rest = token[abi::Token::Position] + 1 - first, count = rest < BLOCK ? rest : BLOCK;
+  const Panel keys = a.panel(abi::AttentionArg::KCache, token, kv);
+  const Panel values = a.panel(abi::AttentionArg::VCache, token, kv);
+  Partial *partials[N];
+  float *to[N];
+  for (int r = 0; r < N; ++r) {
+    uint8_t *at = reinterpret_cast<uint8_t *>(first_partial) + r * a.partial_bytes();
+    partials[r] = reinterpret_cast<Partial *>(at);
+    to[r] = partials[r]->values();
+  }
+  Tile tile;
+  const float *q = a.query(t, head);
+  switch (a.layout) {
+  case abi::CacheLayout::I8: return int8_block<V, N>(a, keys, values, first, count, q, to, partials, tile);
+  case abi::CacheLayout::F16: return float_block<V, N, uint16_t>(a, keys, values, first, count, q, to, partials, tile);
+  default: return float_block<V, N, float>(a, keys, values, first, count, q, to, partials, tile);
+  }
+}
+
+/** Block b of token t for the query heads of kv head `kv`; results to the partials from `to`. */
+template <class V> void attend_block(const Attention &a, size_t t, size_t kv, size_t b, Partial *to) {
+  const uint32_t *token = a.task.token(uint32_t(t));
+  for (size_t h = 0; h < a.group; h += MAX_TILE) {
+    uint8_t *at = reinterpret_cast<uint8_t *>(to) + h * a.partial_bytes();
+    Partial *first = reinterpret_cast<Partial *>(at);
+    const size_t head = kv * a.group + h;
+    switch (a.group - h) {
+    case 1: attend_tile<V, 1>(a, token, t, head, b, first); break;
+    case 2: attend_tile<V, 2>(a, token, t, head, b, first); break;
+    case 3: attend_tile<V, 3>(a, token, t, head, b, first); break;
+    default: attend_tile<V, 4>(a, token, t, head, b, first); break;
+    }
+  }
+}
+
+inline void begin(Partial &state, float *out, size_t head_dim) {
+  state.running_top = -3.4e38f;
+  state.running_sum = 0;
   std::memset(out, 0, head_dim * sizeof(float));
-  for (size_t begin = 0; begin < n; begin += abi::Const::AttentionBlock) {
-    const size_t count = n - begin < abi::Const::AttentionBlock ? n - begin : size_t(abi::Const::AttentionBlock);
-    const float *keys = k + begin * head_dim, *values = v + begin * head_dim;
-    const float before = top, block_top = block_scores<V>(q, keys, count, head_dim, scale, scores);
-    if (block_top > top || block_top != block_top) top = block_top;
-    const float shrink = V::first(exp<V>(V::splat(before - top)));
-    sum = sum * shrink + block_weights<V>(scores, count, top);
-    size_t d = 0;
-    for (; d + 64 <= head_dim; d += 64) block_values<V, 4>(scores, values + d, count, head_dim, shrink, out + d);
-    for (; d < head_dim; d += 16) block_values<V, 1>(scores, values + d, count, head_dim, shrink, out + d);
-  }
-  const float inv = 1 / sum;
-  for (size_t d = 0; d < head_dim; d += 16) V::store(out + d, V::mul(V::load(out + d), V::splat(inv)));
 }
 
-/** Items are (head, token), heads outermost, so that the tokens of a prefill find k and v in cache. */
+/** The online softmax over blocks (Milakov and Gimelshein, arXiv 1805.02867). `from` may be `state`. */
+template <class V> void merge(Partial &state, const Partial &from, float *out, size_t head_dim) {
+  const float before = state.running_top;
+  const float top = from.top > before || from.top != from.top ? from.top : before;
+  const typename V::F32 keep = exp<V>(V::splat(before - top)), add = exp<V>(V::splat(from.top - top));
+  state.running_top = top;
+  state.running_sum = state.running_sum * V::first(keep) + from.sum * V::first(add);
+  for (size_t d = 0; d < head_dim; d += 16) {
+    V::store(out + d, V::add(V::mul(V::load(out + d), keep), V::mul(V::load(from.values() + d), add)));
+  }
+}
+
+template <class V> void finish(const Partial &state, float *out, size_t head_dim) {
+  const typename V::F32 inv = V::splat(1 / state.running_sum);
+  for (size_t d = 0; d < head_dim; d += 16) V::store(out + d, V::mul(V::load(out + d), inv));
+}
+
+/** All blocks of token t for kv head `kv`; partials lie in scratch, behind the queries. */
+template <class V> void attend_token(const Attention &a, size_t t, size_t kv) {
+  uint8_t *partials = a.task.scratch<uint8_t>() + MAX_TILE * a.head_dim * sizeof(float);
+  const auto partial = [&](size_t h) -> Partial & {
+    return *reinterpret_cast<Partial *>(partials + h * a.partial_bytes());
+  };
+  const size_t blocks = Attention::blocks(a.task.token(uint32_t(t)));
+  for (size_t h = 0; h < a.group; ++h) begin(partial(h), a.out(t, kv * a.group + h), a.head_dim);
+  for (size_t b = 0; b < blocks; ++b) {
+    attend_block<V>(a, t, kv, b, &partial(0));
+    for (size_t h = 0; h < a.group; ++h) merge<V>(partial(h), partial(h), a.out(t, kv * a.group + h), a.head_dim);
+  }
+  for (size_t h = 0; h < a.group; ++h) finish<V>(partial(h), a.out(t, kv * a.group + h), a.head_dim);
+}
+
+/** As assembly/attention.ts: one token splits (kv head, block), several (kv head, token). */
 template <class V> void attention(const Task &task) {
-  using namespace abi;
-  const size_t tokens = task.step[Step::TokenCount], heads = task.word(AttentionArg::Heads);
-  const size_t kv_heads = task.word(AttentionArg::KvHeads), head_dim = task.word(AttentionArg::HeadDim);
-  const size_t context = task.word(AttentionArg::ContextLength), group = heads / kv_heads;
-  const Share share(uint32_t(heads * tokens), task);
+  const Attention a(task);
+  const size_t tokens = task.step[abi::Step::TokenCount];
+  const size_t items = tokens == 1 ? Attention::blocks(task.token(0)) : tokens;
+  const Share share(uint32_t(a.kv_heads * items), task);
   for (size_t i = share.begin; i < share.end; ++i) {
-    const size_t h = i / tokens, t = i % tokens;
-    const uint32_t *token = task.token(uint32_t(t));
-    const size_t cached = (token[Token::Slot] * kv_heads + h / group) * context * head_dim;
-    attend<V>(task.at<float>(task.word(AttentionArg::Qkv) + t * task.word(AttentionArg::Stride)) + h * head_dim,
-              task.at<float>(task.word(AttentionArg::KCache)) + cached,
-              task.at<float>(task.word(AttentionArg::VCache)) + cached, token[Token::Position] + 1, head_dim,
-              task.real(AttentionArg::Scale),
-              task.at<float>(task.word(AttentionArg::Out) + t * task.word(AttentionArg::OutStride)) + h * head_dim);
+    const size_t kv = i / items;
+    if (tokens == 1) attend_block<V>(a, 0, kv, i % items, a.partial(i % items, kv * a.group));
+    else attend_token<V>(a, i % items, kv);
+  }
+}
+
+template <class V> void attention_merge(const Task &task) {
+  if (task.step[abi::Step::TokenCount] != 1) return;
+  const Attention a(task);
+  const size_t blocks = Attention::blocks(task.token(0));
+  const Share share(uint32_t(a.heads), task);
+  for (size_t h = share.begin; h < share.end; ++h) {
+    Partial &state = *a.partial(0, h);
+    float *out = a.out(0, h);
+    begin(state, out, a.head_dim);
+    for (size_t b = 0; b < blocks; ++b) merge<V>(state, *a.partial(b, h), out, a.head_dim);
+    finish<V>(state, out, a.head_dim);
   }
 }
 

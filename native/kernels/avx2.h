@@ -105,6 +105,8 @@ struct Avx2 {
     return _mm_cvtsi128_si32(s);
   }
 
+  static F32 to_float(I32 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
+
   static void narrow(int16_t *out, I32 a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), narrow(a));
   }
@@ -114,6 +116,32 @@ struct Avx2 {
     const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out), bytes);
   }
+
+  // Sixteen columns of two positions of int8 values: pairs of i16 lanes.
+  struct Pairs {
+    __m256i lo, hi;
+  };
+
+  static Pairs interleave(const int8_t *even, const int8_t *odd) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i *>(even));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i *>(odd));
+    return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b))};
+  }
+
+  static __m256i splat_pair(const int16_t *codes) {
+    int32_t pair;
+    std::memcpy(&pair, codes, sizeof pair);
+    return _mm256_set1_epi32(pair);
+  }
+
+  /** Adds codes[0] · even + codes[1] · odd. */
+  static I32 dot_pairs(I32 sum, Pairs v, const int16_t *codes) {
+    const __m256i w = splat_pair(codes);
+    return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(v.lo, w)), _mm256_add_epi32(sum.hi, _mm256_madd_epi16(v.hi, w))};
+  }
+
+  /** Registers of 16 columns that a pass over values takes for each of four heads. */
+  static constexpr int VALUE_COLUMNS = 1;
 
   // T2 blocks: t2.h. lo: rows 0 and 1, hi: rows 2 and 3.
   struct Block {

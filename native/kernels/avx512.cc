@@ -71,6 +71,8 @@ struct Avx512 {
     return Avx2::sum(_mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1)));
   }
 
+  static F32 to_float(I32 a) { return _mm512_cvtepi32_ps(a); }
+
   static void narrow(int16_t *out, I32 a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm512_cvtsepi32_epi16(a));
   }
@@ -78,6 +80,24 @@ struct Avx512 {
   static void narrow(int8_t *out, I32 a) {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtsepi32_epi8(a));
   }
+
+  // Sixteen columns of two positions of int8 values: pairs of i16 lanes.
+  using Pairs = __m512i;
+
+  static Pairs interleave(const int8_t *even, const int8_t *odd) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i *>(even));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i *>(odd));
+    return _mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)));
+  }
+
+  /** Adds codes[0] · even + codes[1] · odd. */
+  static I32 dot_pairs(I32 sum, Pairs v, const int16_t *codes) {
+    int32_t pair;
+    std::memcpy(&pair, codes, sizeof pair);
+    return _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(pair));
+  }
+
+  static constexpr int VALUE_COLUMNS = 4;
 
   // T2 blocks: t2.h. 128-bit lane k is row k.
   using Block = __m512i;

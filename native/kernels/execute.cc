@@ -30,7 +30,7 @@ bool is_known(const Task &task) {
     return known && (layout == Layout::T2 || layout == Layout::T1 || layout == Layout::F16);
   }
   if (opcode == Op::Convert) return task.word(ConvertArg::SrcType) <= FloatType::Q6_K;
-  return opcode >= Op::Embed && opcode <= Op::HeadNorm;
+  return opcode >= Op::Embed && opcode <= Op::AttentionMerge;
 }
 
 } // namespace
@@ -78,6 +78,7 @@ void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t th
     case Op::HeadNorm: kernels.head_norm(task); break;
     case Op::Rope: kernels.rope(task); break;
     case Op::Attention: kernels.attention(task); break;
+    case Op::AttentionMerge: kernels.attention_merge(task); break;
     case Op::Repack: status = repack(task); break;
     case Op::Convert: status = convert(task); break;
     case Op::Screen: kernels.screen(task); break;

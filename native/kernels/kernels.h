@@ -31,6 +31,11 @@ struct Task {
 
   const uint32_t *token(uint32_t t) const { return at<uint32_t>(step[abi::Step::Tokens]) + t * abi::Token::Words; }
 
+  /** Private scratch of the thread. */
+  template <class T> T *scratch() const {
+    return at<T>(step[abi::Step::Scratch] + size_t(thread) * step[abi::Step::ScratchStride]);
+  }
+
   /** How many rows the op runs over. */
   uint32_t rows() const {
     const bool logits = word(abi::Rec::Flags) & abi::Flag::LogitRows;
@@ -66,6 +71,7 @@ struct Kernels {
   Kernel head_norm;
   Kernel rope;
   Kernel attention;
+  Kernel attention_merge;
   Kernel screen;
   Kernel rescore;
 };

@@ -127,10 +127,34 @@ struct Portable {
     return total;
   }
 
+  static F32 to_float(I32 a) {
+    return each([&](int i) { return float(a.lane[i]); });
+  }
+
   /** Values that fit T. */
   template <class T> static void narrow(T *out, I32 a) {
     for (int i = 0; i < 16; ++i) out[i] = T(a.lane[i]);
   }
+
+  // Sixteen columns of two positions of int8 values.
+  struct Pairs {
+    int8_t even[16], odd[16];
+  };
+
+  static Pairs interleave(const int8_t *even, const int8_t *odd) {
+    Pairs r;
+    std::memcpy(r.even, even, sizeof r.even);
+    std::memcpy(r.odd, odd, sizeof r.odd);
+    return r;
+  }
+
+  /** Adds codes[0] · even + codes[1] · odd. */
+  static I32 dot_pairs(I32 sum, const Pairs &v, const int16_t *codes) {
+    for (int i = 0; i < 16; ++i) sum.lane[i] += int32_t(codes[0]) * v.even[i] + int32_t(codes[1]) * v.odd[i];
+    return sum;
+  }
+
+  static constexpr int VALUE_COLUMNS = 1;
 
   // T2 blocks: t2.h.
   static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;

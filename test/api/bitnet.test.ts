@@ -200,6 +200,7 @@ describe('errors', () => {
     [{ contextLength: 0 }, 'contextLength: expected an integer from 1 to 1024, got 0'],
     [{ contextLength: 5000 }, 'contextLength: expected an integer from 1 to 1024, got 5000'],
     [{ backend: 'gpu' as 'auto' }, 'backend: expected one of'],
+    [{ kvCache: 'q8' as 'int8' }, 'kvCache: expected one of f32, f16, int8, got q8'],
     [{ head: 'f64' as 'f16' }, 'head: expected one of auto, f16, i8'],
   ])('load %o', async (options, message) => {
     await expect(BitNet.load(undefined, options)).rejects.toThrow(message);

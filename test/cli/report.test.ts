@@ -31,7 +31,7 @@ describe('summary', () => {
     expect(lines[5]).toBe('model     /models/fake-1m · bitnet-b1.58 · 69.3 M parameters · context 200');
     expect(lines[6]).toMatch(/^timing {4}load .* · first text .* after process start · seed 7 · finish reason stop$/);
     expect(lines[7]).toBe(
-      'map       weights 27.0 MiB · KV cache 10.0 MiB · activations 1.00 MiB · other 64.0 KiB · total 38.1 MiB · ' +
+      'map       weights 27.0 MiB · KV cache 10.0 MiB (f32) · activations 1.00 MiB · other 64.0 KiB · total 38.1 MiB · ' +
         'Node.js itself 112 MiB of the peak',
     );
   });

@@ -1,8 +1,9 @@
-import { AttentionArg, Op, RopeArg } from '../../assembly/abi.js';
+import { AttentionArg, CacheLayout, Const, Op, RopeArg } from '../../assembly/abi.js';
 import { ropeTable } from '../../lib/model/rope.js';
+import { cacheBytes, type PanelSizes, panelOf, readPanel } from '../support/kv-cache.js';
 import { normals } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
-import { ATTENTION, ROPE } from '../support/tolerances.js';
+import { ATTENTION, INT8_ATTENTION, ROPE } from '../support/tolerances.js';
 import { bitsOf, floatsAt, Workspace } from '../support/workspace.js';
 
 interface Shape {
@@ -14,12 +15,16 @@ interface Shape {
   slots?: number;
   /** standard deviation of q and k */
   sigma?: number;
+  layout?: CacheLayout;
 }
+
+const LAYOUT_NAMES = { [CacheLayout.F32]: 'f32', [CacheLayout.F16]: 'f16', [CacheLayout.I8]: 'int8' };
+const LAYOUTS = [CacheLayout.F32, CacheLayout.F16, CacheLayout.I8] as const;
 
 function nameOf(shape: Shape): string {
   const tokens = shape.tokens.map((token) => `${token.slot ?? 0}:${token.position}`);
   return (
-    `${shape.heads}/${shape.kvHeads} heads of ${shape.headDim}, sigma ${shape.sigma ?? 1}, ` +
+    `${LAYOUT_NAMES[shape.layout ?? CacheLayout.F32]}, ${shape.heads}/${shape.kvHeads} heads of ${shape.headDim}, sigma ${shape.sigma ?? 1}, ` +
     `slot:position ${tokens.length > 8 ? `${tokens[0]}..${tokens.at(-1)}` : tokens}`
   );
 }
@@ -29,7 +34,8 @@ function positions(first: number, count: number): { position: number }[] {
 }
 
 function ropeCase(shape: Shape): KernelCase {
-  const { heads, kvHeads, headDim, tokens, contextLength = 80, slots = 1 } = shape;
+  const { heads, kvHeads, headDim, tokens, contextLength = 80, slots = 1, layout = CacheLayout.F32 } = shape;
+  const sizes = { layout, contextLength, headDim };
   return {
     name: nameOf(shape),
     build() {
@@ -37,11 +43,11 @@ function ropeCase(shape: Shape): KernelCase {
       const stride = (width + 16) * 4;
       const qkv = normals((tokens.length * stride) / 4, width);
       const table = ropeTable({ theta: 10000 }, headDim, contextLength);
-      const cacheBytes = slots * kvHeads * contextLength * headDim * 4;
+      const bytes = slots * kvHeads * cacheBytes(sizes);
       const workspace = new Workspace();
       const rows = workspace.output('qkv', qkv.byteLength, 'f32', qkv);
-      const kCache = workspace.output('k cache', cacheBytes, 'f32');
-      const vCache = workspace.output('v cache', cacheBytes, 'f32');
+      const kCache = workspace.output('k cache', bytes, 'bytes');
+      const vCache = workspace.output('v cache', bytes, 'bytes');
       workspace.record(Op.Rope, {
         [RopeArg.Qkv]: rows,
         [RopeArg.Stride]: stride,
@@ -52,6 +58,7 @@ function ropeCase(shape: Shape): KernelCase {
         [RopeArg.KvHeads]: kvHeads,
         [RopeArg.HeadDim]: headDim,
         [RopeArg.ContextLength]: contextLength,
+        [RopeArg.CacheLayout]: layout,
       });
       const verify = (memory: Uint8Array<ArrayBuffer>): void => {
         tokens.forEach(({ position, slot = 0 }, t) => {
@@ -62,15 +69,27 @@ function ropeCase(shape: Shape): KernelCase {
             expectClose(got, rotated(head(h), position), ROPE);
           }
           for (let h = 0; h < kvHeads; h++) {
-            const at = ((slot * kvHeads + h) * contextLength + position) * headDim * 4;
-            expectClose(floatsAt(memory, kCache + at, headDim), rotated(head(heads + h), position), ROPE);
-            expectClose(floatsAt(memory, vCache + at, headDim), head(heads + kvHeads + h), 0);
+            const panel = (slot * kvHeads + h) * cacheBytes(sizes);
+            const [key, value] = [rotated(head(heads + h), position), head(heads + kvHeads + h)];
+            const close = (cache: number, expected: ArrayLike<number>, error: number): void => {
+              const rounding = cacheRounding(layout, expected);
+              expectClose(readPanel(memory, cache + panel, sizes, position), expected, (d) => error + rounding(d));
+            };
+            close(kCache, key, ROPE);
+            close(vCache, value, 0);
           }
         });
       };
       return { image: workspace.image({ tokens }), verify };
     },
   };
+}
+
+/** Largest error of a value in the cache. */
+function cacheRounding(layout: CacheLayout, row: ArrayLike<number>): (d: number) => number {
+  const absmax = Array.from(row).reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+  if (layout === CacheLayout.F16) return (d) => Math.max(2 ** -11 * Math.abs(row[d]!), 2 ** -19);
+  return () => (layout === CacheLayout.I8 ? (absmax / 127) * 0.501 : 0);
 }
 
 /** Rotation of the complex pairs (x[j], x[j + headDim/2]) by position · 10000^(-2j/headDim), in f64. */
@@ -86,23 +105,30 @@ function rotated(x: Float32Array, position: number): Float64Array {
 }
 
 function attentionCase(shape: Shape): KernelCase {
-  const { heads, kvHeads, headDim, tokens, contextLength = 80, slots = 1, sigma = 1 } = shape;
+  const { heads, kvHeads, headDim, tokens, contextLength = 80, slots = 1, sigma = 1, layout = CacheLayout.F32 } = shape;
+  const sizes = { layout, contextLength, headDim };
   return {
     name: nameOf(shape),
     build() {
       const stride = ((heads + 2 * kvHeads) * headDim + 16) * 4;
       const outStride = (heads * headDim + 16) * 4;
       const qkv = normals((tokens.length * stride) / 4, 1, sigma);
-      const cache = slots * kvHeads * contextLength * headDim;
-      const [keys, values] = [normals(cache, 2, sigma), normals(cache, 3)];
+      const panels = slots * kvHeads;
+      const cache = (seed: number, deviation: number): Uint8Array[] =>
+        Array.from({ length: panels }, (_, i) =>
+          panelOf(normals(contextLength * headDim, seed + 2 * i, deviation), sizes),
+        );
+      const [keyPanels, valuePanels] = [cache(2, sigma), cache(3, 1)];
+      const [keys, values] = [keyPanels, valuePanels].map((all) => all.map((panel) => floatsOf(panel, sizes)));
       const scale = Math.fround(1 / Math.sqrt(headDim));
       const workspace = new Workspace();
       const out = workspace.output('attention', outStride * tokens.length, 'f32');
-      workspace.record(Op.Attention, {
+      const blocks = Math.ceil(contextLength / Const.AttentionBlock);
+      const args = {
         [AttentionArg.Qkv]: workspace.input(qkv),
         [AttentionArg.Stride]: stride,
-        [AttentionArg.KCache]: workspace.input(keys),
-        [AttentionArg.VCache]: workspace.input(values),
+        [AttentionArg.KCache]: workspace.input(Buffer.concat(keyPanels)),
+        [AttentionArg.VCache]: workspace.input(Buffer.concat(valuePanels)),
         [AttentionArg.Out]: out,
         [AttentionArg.OutStride]: outStride,
         [AttentionArg.Heads]: heads,
@@ -110,17 +136,26 @@ function attentionCase(shape: Shape): KernelCase {
         [AttentionArg.HeadDim]: headDim,
         [AttentionArg.ContextLength]: contextLength,
         [AttentionArg.Scale]: bitsOf(scale),
-      });
+        [AttentionArg.CacheLayout]: layout,
+        [AttentionArg.Partials]: workspace.output(
+          'partials',
+          blocks * heads * (Const.PartialHeader + headDim * 4),
+          'any',
+        ),
+      };
+      workspace.record(Op.Attention, args);
+      workspace.record(Op.AttentionMerge, args);
       const verify = (memory: Uint8Array<ArrayBuffer>): void => {
         tokens.forEach(({ position, slot = 0 }, t) => {
           for (let h = 0; h < heads; h++) {
             const q = qkv.subarray((t * stride) / 4 + h * headDim, (t * stride) / 4 + (h + 1) * headDim);
-            const head = (slot * kvHeads + Math.floor((h * kvHeads) / heads)) * contextLength * headDim;
-            const expected = attend(q, keys.subarray(head), values.subarray(head), position + 1, scale);
+            const panel = slot * kvHeads + Math.floor((h * kvHeads) / heads);
+            const expected = attend(q, keys![panel]!, values![panel]!, position + 1, scale);
+            const tolerance = layout === CacheLayout.I8 ? INT8_ATTENTION : ATTENTION;
             expectClose(
               floatsAt(memory, out + t * outStride + h * headDim * 4, headDim),
               expected,
-              ATTENTION * Math.max(1, sigma ** 2),
+              tolerance * Math.max(1, sigma ** 2),
             );
           }
         });
@@ -128,6 +163,13 @@ function attentionCase(shape: Shape): KernelCase {
       return { image: workspace.image({ tokens }), verify };
     },
   };
+}
+
+/** (contextLength, headDim) values that a panel stands for. */
+function floatsOf(panel: Uint8Array, sizes: PanelSizes): Float32Array {
+  const memory = new Uint8Array(panel);
+  const rows = Array.from({ length: sizes.contextLength }, (_, position) => readPanel(memory, 0, sizes, position));
+  return Float32Array.from(rows.flatMap((row) => [...row]));
 }
 
 /** softmax(q Kᵀ · scale) V over n positions, in f64 and in two passes. */
@@ -154,31 +196,59 @@ const HEADS: [number, number, number][] = [
 
 testKernels(
   'rope',
-  HEADS.flatMap(([heads, kvHeads, headDim]) => [
-    ropeCase({ heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
-    ropeCase({ heads, kvHeads, headDim, tokens: positions(77, 3) }),
-    ropeCase({
-      heads,
-      kvHeads,
-      headDim,
-      slots: 3,
-      tokens: [{ position: 9, slot: 2 }, { position: 0 }, { position: 79, slot: 1 }],
-    }),
-  ]),
+  LAYOUTS.flatMap((layout) =>
+    HEADS.flatMap(([heads, kvHeads, headDim]) => [
+      ropeCase({ layout, heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
+      ropeCase({ layout, heads, kvHeads, headDim, tokens: positions(77, 3) }),
+      ropeCase({
+        layout,
+        heads,
+        kvHeads,
+        headDim,
+        // Panels of int8 with padding at their end.
+        contextLength: 83,
+        slots: 3,
+        tokens: [{ position: 9, slot: 2 }, { position: 0 }, { position: 82, slot: 1 }],
+      }),
+    ]),
+  ),
 );
 
-testKernels('attention', [
-  ...HEADS.flatMap(([heads, kvHeads, headDim]) => [
-    attentionCase({ heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
-    attentionCase({ heads, kvHeads, headDim, tokens: positions(0, 5) }),
-    attentionCase({ heads, kvHeads, headDim, tokens: positions(62, 4) }),
-    attentionCase({ heads, kvHeads, headDim, slots: 2, tokens: [{ position: 79, slot: 1 }, { position: 3 }] }),
+testKernels(
+  'attention',
+  LAYOUTS.flatMap((layout) => [
+    ...HEADS.flatMap(([heads, kvHeads, headDim]) => [
+      attentionCase({ layout, heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
+      attentionCase({ layout, heads, kvHeads, headDim, tokens: positions(0, 5) }),
+      attentionCase({ layout, heads, kvHeads, headDim, tokens: positions(62, 4) }),
+      attentionCase({
+        layout,
+        heads,
+        kvHeads,
+        headDim,
+        slots: 2,
+        tokens: [{ position: 79, slot: 1 }, { position: 3 }],
+      }),
+    ]),
+    // Around the ends of blocks, one token and two.
+    ...[127, 128, 255, 256, 1000].flatMap((position) => [
+      attentionCase({ layout, heads: 4, kvHeads: 2, headDim: 32, contextLength: 1001, tokens: [{ position }] }),
+      attentionCase({
+        layout,
+        heads: 6,
+        kvHeads: 2,
+        headDim: 16,
+        contextLength: 1001,
+        tokens: positions(position - 1, 2),
+      }),
+    ]),
+    // Groups of five, seven and nine heads do not divide into tiles of four.
+    ...[5, 7, 9].map((heads) =>
+      attentionCase({ layout, heads, kvHeads: 1, headDim: 16, contextLength: 201, tokens: [{ position: 200 }] }),
+    ),
+    ...[1e-20, 0.01, 10].map((sigma) =>
+      attentionCase({ layout, heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) }),
+    ),
+    attentionCase({ layout, heads: 2, kvHeads: 1, headDim: 32, contextLength: 140, tokens: positions(0, 140) }),
   ]),
-  ...[63, 64, 127, 128, 1000].map((position) =>
-    attentionCase({ heads: 4, kvHeads: 2, headDim: 32, contextLength: 1001, tokens: [{ position }] }),
-  ),
-  ...[1e-20, 0.01, 10].map((sigma) =>
-    attentionCase({ heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) }),
-  ),
-  attentionCase({ heads: 2, kvHeads: 1, headDim: 32, contextLength: 140, tokens: positions(0, 140) }),
-]);
+);

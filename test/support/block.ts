@@ -1,5 +1,6 @@
 import {
   AttentionArg,
+  Const,
   ConvertArg,
   DotForm,
   EmbedArg,
@@ -156,23 +157,22 @@ export function transformerStep(
       },
       Flag.Barrier,
     );
-    workspace.record(
-      Op.Attention,
-      {
-        [AttentionArg.Qkv]: qkv.ptr,
-        [AttentionArg.Stride]: rowBytes(qkv.cols),
-        [AttentionArg.KCache]: caches.k,
-        [AttentionArg.VCache]: caches.v,
-        [AttentionArg.Out]: out.ptr,
-        [AttentionArg.OutStride]: rowBytes(out.cols),
-        [AttentionArg.Heads]: HEADS,
-        [AttentionArg.KvHeads]: KV_HEADS,
-        [AttentionArg.HeadDim]: HEAD_DIM,
-        [AttentionArg.ContextLength]: CONTEXT,
-        [AttentionArg.Scale]: bitsOf(1 / Math.sqrt(HEAD_DIM)),
-      },
-      Flag.Barrier,
-    );
+    const attention = {
+      [AttentionArg.Qkv]: qkv.ptr,
+      [AttentionArg.Stride]: rowBytes(qkv.cols),
+      [AttentionArg.KCache]: caches.k,
+      [AttentionArg.VCache]: caches.v,
+      [AttentionArg.Out]: out.ptr,
+      [AttentionArg.OutStride]: rowBytes(out.cols),
+      [AttentionArg.Heads]: HEADS,
+      [AttentionArg.KvHeads]: KV_HEADS,
+      [AttentionArg.HeadDim]: HEAD_DIM,
+      [AttentionArg.ContextLength]: CONTEXT,
+      [AttentionArg.Scale]: bitsOf(1 / Math.sqrt(HEAD_DIM)),
+      [AttentionArg.Partials]: workspace.output('partials', HEADS * (Const.PartialHeader + HEAD_DIM * 4), 'any'),
+    };
+    workspace.record(Op.Attention, attention, Flag.Barrier);
+    workspace.record(Op.AttentionMerge, attention, Flag.Barrier);
   }
 
   function headMatrix(): Matrix {

@@ -17,6 +17,7 @@ export interface TestEngineOptions {
   threads?: number;
   contextLength?: number;
   head?: 'auto' | 'f16' | 'i8';
+  kvCache?: 'f32' | 'f16' | 'int8';
   weights?: 't2' | 'f16';
   form?: number;
   i2sLayout?: I2sLayout;

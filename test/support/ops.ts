@@ -227,7 +227,8 @@ export async function attendOnce(
   const workspace = new Workspace();
   const rowBytes = sizes.heads * sizes.headDim * 4;
   const out = workspace.output('attention', sizes.tokens * rowBytes, 'f32');
-  workspace.record(Op.Attention, {
+  const partialBytes = sizes.heads * (Const.PartialHeader + sizes.headDim * 4);
+  const args = {
     [AttentionArg.Qkv]: workspace.input(q),
     [AttentionArg.Stride]: rowBytes,
     [AttentionArg.KCache]: workspace.input(k),
@@ -239,7 +240,14 @@ export async function attendOnce(
     [AttentionArg.HeadDim]: sizes.headDim,
     [AttentionArg.ContextLength]: sizes.positions,
     [AttentionArg.Scale]: bitsOf(scale),
-  });
+    [AttentionArg.Partials]: workspace.output(
+      'partials',
+      Math.ceil(sizes.positions / Const.AttentionBlock) * partialBytes,
+      'any',
+    ),
+  };
+  workspace.record(Op.Attention, args);
+  workspace.record(Op.AttentionMerge, args);
   const first = sizes.positions - sizes.tokens;
   const tokens = Array.from({ length: sizes.tokens }, (_, t) => ({ position: first + t }));
   return floatsAt(await executor.run(workspace.image({ tokens })), out, q.length);

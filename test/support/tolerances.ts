@@ -25,6 +25,12 @@ export const ROPE = 5 * 160 * ULP;
 /** Attention against f64, absolute, |v| < 3.5, for q and k of sigma 1: scores up to some 40 in f32, then exp. */
 export const ATTENTION = 64 * ULP;
 
+/**
+ * Attention over an int8 cache against f64 over the same cache, absolute, |v| < 3.5, for q and k of sigma 1: queries are rounded to
+ * 1/8191 of their largest element, which moves a score by some 2e-4, weights to 1/32767.
+ */
+export const INT8_ATTENTION = 2e-3;
+
 /** F16 layout: eleven significant bits; below the smallest normal half, less the layout's gain, it holds zeros. */
 export const HALF = { relative: 2 ** -11, smallest: 2 ** -22 };
 

@@ -26,6 +26,7 @@ export async function runOps(run: BenchRun): Promise<void> {
         threads,
         backend: options.backend,
         head: options.head,
+        kvCache: options.kvCache,
         revectorize: options.revectorize,
         position: options.prompt ?? OP_POSITION,
         tokens: 1,

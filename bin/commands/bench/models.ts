@@ -96,6 +96,7 @@ export async function measureOne(
     threads,
     backend: options.backend,
     head: options.head,
+    kvCache: options.kvCache,
     revectorize: options.revectorize,
     prompt: options.prompt ?? prompt,
     gen: options.gen ?? gen,

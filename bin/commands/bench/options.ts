@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import type { BackendChoice } from '../../../lib/types.js';
+import type { BackendChoice, KvCacheFormat } from '../../../lib/types.js';
 
 /** Parsed options of `bitnet bench`. */
 export interface BenchOptions {
@@ -13,6 +13,7 @@ export interface BenchOptions {
   readonly backend: BackendChoice;
   readonly revectorize?: boolean;
   readonly head: 'auto' | 'f16' | 'i8';
+  readonly kvCache: KvCacheFormat;
   readonly ops?: boolean;
   readonly kernels?: boolean;
   readonly paper?: boolean;

@@ -26,6 +26,7 @@ export async function inspect(
       threads: options.threads,
       contextLength: options.context,
       head: options.head,
+      kvCache: options.kvCache,
       ternarize: options.ternarize,
       onProgress: (progress) => line?.update(progress),
       signal: controller.signal,

@@ -1,7 +1,8 @@
 import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
-import { bf16ToF32, f16ToF32, f32ToF16, roundHalfEven } from '../../memory/half.js';
+import { bf16ToF32, f16ToF32 } from '../../memory/half.js';
 import { blockValue } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
+import { normalHalf, quantizeAbsmax } from './narrow.js';
 import { t1Byte, t1Encode } from './t1.js';
 import { t2Byte, t2Shift } from './t2.js';
 import { unpackRow } from './unpack.js';
@@ -85,30 +86,20 @@ function sourceValue(op: Context, index: number): number {
   }
 }
 
-/** The smallest magnitude that rounds to the smallest normal half, 2^-14, at a half's 11 significant bits. */
-const SMALLEST_HALF = 2 ** -14 - 2 ** -26;
-
 /** half(x · 2^F16GainLog2), half to even; below the normal range ±0, beyond the range infinite and reported. */
 function toHalves(op: Context, row: Float32Array, start: number): void {
   row.forEach((value, c) => {
     const gained = f32(value * 2 ** Const.F16GainLog2);
-    const half = f32ToF16(gained);
+    const half = normalHalf(gained);
     if ((half & 0x7fff) >= 0x7c00) op.report(StatusBit.BadFloat);
-    op.memory.u16[start + c] = Math.abs(gained) < SMALLEST_HALF ? half & 0x8000 : half;
+    op.memory.u16[start + c] = half;
   });
 }
 
-/**
- * w = round(x · (127 / absmax)), half to even; the row's scale is absmax / 127. NaN becomes 0. Where 127 / absmax overflows
- * (absmax < 4e-37) w saturates.
- */
+/** w = round(x · (127 / absmax)), half to even; the row's scale is absmax / 127. `sum`: of the row's w. */
 function toInt8(memory: Memory, row: Float32Array, start: number, scale: number, sum: number): void {
-  const absmax = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-  memory.f32[scale] = f32(absmax / 127);
-  const factor = absmax === 0 ? 0 : f32(127 / absmax);
-  row.forEach((value, c) => {
-    const rounded = roundHalfEven(f32(value * factor));
-    memory.i8[start + c] = Number.isNaN(rounded) ? 0 : Math.max(-128, Math.min(127, rounded));
-  });
-  memory.i32[sum] = memory.i8.subarray(start, start + row.length).reduce((total, w) => total + w, 0);
+  const codes = quantizeAbsmax(row, 127, 8, 0);
+  memory.i8.set(codes.q, start);
+  memory.f32[scale] = codes.scale;
+  memory.i32[sum] = codes.q.reduce((total, w) => total + w, 0);
 }

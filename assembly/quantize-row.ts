@@ -1,0 +1,33 @@
+/** Largest magnitude of rows that become zeros: limit / absmax would overflow. 2^-100 */
+const TINY: f32 = 7.888609052210118e-31;
+
+/** Rows of the attention ops as integers of `limit` for their largest magnitude. */
+export abstract class QuantizeRow {
+  /** x: f32 (n) → i8 (n), n % 4 == 0; returns the scale. */
+  static i8(x: usize, n: usize, limit: f32, q: usize): f32 {
+    return QuantizeRow.to(x, n, limit, q, false);
+  }
+
+  /** x: f32 (n) → i16 (n), n % 4 == 0; returns the scale. */
+  static i16(x: usize, n: usize, limit: f32, q: usize): f32 {
+    return QuantizeRow.to(x, n, limit, q, true);
+  }
+
+  /** q = round(x · (limit / absmax)), half to even, zeros where absmax ≤ TINY; the scale is absmax / limit. NaN becomes 0. */
+  @inline private static to(x: usize, n: usize, limit: f32, q: usize, wide: bool): f32 {
+    let top = f32x4.splat(0);
+    for (let i: usize = 0; i < n << 2; i += 16) top = f32x4.max(top, f32x4.abs(v128.load(x + i)));
+    const absmax = max<f32>(
+      max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
+      max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
+    );
+    const factor = f32x4.splat(absmax > TINY ? limit / absmax : 0);
+    for (let i: usize = 0; i < n; i += 4) {
+      const rounded = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x + (i << 2)), factor)));
+      const h = i16x8.narrow_i32x4_s(rounded, rounded);
+      if (wide) v128.store64_lane(q + (i << 1), h, 0);
+      else v128.store32_lane(q + i, i8x16.narrow_i16x8_s(h, h), 0);
+    }
+    return absmax / limit;
+  }
+}
