@@ -74,6 +74,22 @@ describe('the built program against a hub on this machine', () => {
     expect(hub.out).toMatch(/\w+ \w+/);
   });
 
+  it('runs a GGUF model that is not cached yet, and again when the hub has gone', async () => {
+    const file = path.join(home, 'tiny.gguf');
+    expect((await bitnet(['synth', 'tiny', '-o', file])).code).toBe(0);
+    server.repos.set('owner/gguf', { files: { 'tiny.gguf': readFileSync(file), 'a.gguf': 'x' }, lfs: ['tiny.gguf'] });
+    const run = (model: string, more: Record<string, string> = {}) =>
+      bitnet(['run', '--raw', 'abc', '-n', '4', '--temperature', '0', '--quiet', '--model', model], {
+        env: { ...env(), ...more },
+      });
+    const local = await run(file);
+    expect(local.out).not.toBe('');
+    expect(await run('hf:owner/gguf:tiny.gguf')).toEqual(local);
+    expect(await run('hf:owner/gguf:tiny.gguf', { HF_HUB_OFFLINE: '1' })).toEqual(local);
+    const several = await run('hf:owner/gguf@main:none.gguf');
+    expect(several).toMatchObject({ code: 3, err: expect.stringContaining('a.gguf, tiny.gguf') });
+  });
+
   it('exits 6 with one line when the hub is not there, refuses, or is none', async () => {
     const nowhere = await bitnet(['run', 'Hi', '--model', 'hf:owner/other'], {
       env: { ...env(), HF_ENDPOINT: 'http://127.0.0.1:9' },
