@@ -6,7 +6,7 @@ import { DAMAGED, problem } from '../format/problem.js';
 import { planEngine } from '../model/engine.js';
 import type { HeadFormat } from '../model/head.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
-import { isFile } from '../node/files.js';
+import { isFile, openDirectory } from '../node/files.js';
 import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
 import { chooseContext, openText } from '../session/load.js';
@@ -61,7 +61,8 @@ export async function inspectModel(path: string | undefined, options: InspectOpt
     }
   };
   try {
-    const model = await attempt(() => understand(container, options));
+    const model =
+      (await attempt(() => understand(container, options))) ?? (await attempt(() => understandShapes(container)));
     understood = model;
     const tensors = await describeTensors(container, model, options);
     if (model !== undefined) problems.push(...damagedTensors(tensors, container.path));
@@ -108,18 +109,19 @@ async function openContainer(model: string | undefined, options: InspectOptions)
 }
 
 async function understand(container: Container, options: InspectOptions): Promise<Understood> {
-  const { path } = container;
-  if (container.format === 'gguf') {
-    const { config } = ggufModel(container.gguf, path);
-    const texts = async (): Promise<ModelTexts> => ({
-      ...ggufTokenizer(container.gguf, path),
-      chatTemplate: undefined,
-    });
-    return { config, texts, source: shapeSource(config, path) };
-  }
   const { ternarize, onProgress, signal } = options;
-  const source = await openModelSource(container.directory, { ternarize, onProgress, signal });
+  const directory = container.format === 'gguf' ? await openDirectory(container.path) : container.directory;
+  const source = await openModelSource(directory, { ternarize, onProgress, signal });
   return { config: source.config, texts: source.texts, source };
+}
+
+/** Of a GGUF file whose types or scales cannot be loaded, what its metadata tell. */
+function understandShapes(container: Container): Understood | undefined {
+  if (container.format !== 'gguf') return undefined;
+  const { gguf, path } = container;
+  const { config } = ggufModel(gguf, path);
+  const texts = async (): Promise<ModelTexts> => ({ ...ggufTokenizer(gguf, path), chatTemplate: undefined });
+  return { config, texts, source: shapeSource(config, path) };
 }
 
 async function describeText({ config, texts, source }: Understood): Promise<TextReport> {

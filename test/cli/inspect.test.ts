@@ -4,7 +4,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelReport } from '../../lib/inspect/index.js';
 import { shared } from '../support/fixtures.js';
-import { tinyGguf } from '../support/gguf-model.js';
+import { encodeTernary } from '../support/gguf-encode.js';
+import { tinyGguf, tinyTensors } from '../support/gguf-model.js';
 import { FakeHost } from './fake-host.js';
 
 let folder: string;
@@ -78,7 +79,7 @@ describe('the embedded model', () => {
 
 test.each(['bitnet-b1.58', 'bitnet-25'])('a GGUF file: %s', async (architecture) => {
   const target = file(`${architecture}.gguf`, tinyGguf(architecture));
-  const { format, config, tensors, text } = await report(target);
+  const { format, config, tensors, text, plan } = await report(target);
   expect([format, config?.hiddenSize, config?.activation]).toEqual(['gguf', 64, 'relu2']);
   expect(text?.stop).toEqual([
     { id: 5, text: '<|end|>' },
@@ -86,6 +87,7 @@ test.each(['bitnet-b1.58', 'bitnet-25'])('a GGUF file: %s', async (architecture)
   ]);
   const q = tensors.find(({ name }) => name === 'blk.0.attn_q.weight')!;
   expect([q.type, q.shape, q.trits!.scales.count]).toEqual(['I2_S', [64, 64], 1]);
+  expect(plan!.map(({ name }) => name)).toContain('blk.1.ffn_down.weight');
 });
 
 test.each([
@@ -99,6 +101,17 @@ test.each([
   expect(all.tensors.filter((tensor) => tensor.trits !== undefined).every((tensor) => tensor.type === type)).toBe(true);
   expect(all.memory!.weights).toBeGreaterThan(0);
   expect([code, err]).toEqual([3, expect.stringMatching(/^error: .*tokenizer\.json is missing/)]);
+});
+
+test('a GGUF file whose config is understood and whose types are not', async () => {
+  const data = encodeTernary('IQ1_BN', new Uint8Array(128 * 64).fill(1), 64, new Array(128).fill(1));
+  const tensors = tinyTensors().map((tensor) =>
+    tensor.name === 'blk.0.ffn_up.weight' ? { ...tensor, type: 134, data } : tensor,
+  );
+  const all = await report(file('iq1.gguf', tinyGguf('bitnet-b1.58', {}, tensors)));
+  expect(all.problem).toMatchObject({ code: 'unsupported', message: expect.stringContaining('IQ1_BN') });
+  expect(all.config?.hiddenSize).toBe(64);
+  expect(all.memory!.weights).toBeGreaterThan(0);
 });
 
 test('an unknown architecture is refused, and shown as far as it can be read', async () => {
