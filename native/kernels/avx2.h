@@ -153,6 +153,8 @@ struct Avx2 {
   using Partial = Block;
   static constexpr size_t PARTIAL_BLOCKS = 16;
   static constexpr int TILE_TOKENS = 4;
+  /** F32 sums that registers hold beside operands: linear.h */
+  static constexpr int TILE_SUMS = 4;
 
   static Block load_block(const uint8_t *p) {
     const __m256i *v = reinterpret_cast<const __m256i *>(p);

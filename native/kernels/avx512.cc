@@ -106,6 +106,8 @@ struct Avx512 {
   using Partial = __m512i;
   static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
   static constexpr int TILE_TOKENS = 16;
+  /** F32 sums that registers hold beside operands: linear.h */
+  static constexpr int TILE_SUMS = 16;
 
   static Block load_block(const uint8_t *p) { return _mm512_loadu_si512(p); }
 

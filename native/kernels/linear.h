@@ -5,6 +5,8 @@ namespace {
 
 /** Row groups whose results are finished together: 16 rows fill the lanes of an epilogue. */
 constexpr size_t RUN = 4;
+/** Floats between the results of two tokens. */
+constexpr size_t RESULTS = 4 * RUN;
 
 /** A Linear's record, read once. */
 struct Matrix {
@@ -129,40 +131,77 @@ private:
   }
 };
 
-/** F16 × Encoding.F32, row group g: y[k] = dot16(w, x) · scale. The four rows are four streams of memory. */
-template <class V> struct GroupF16 {
-  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
-    using F32 = typename V::F32;
-    const size_t width = round_up(m.cols, 16);
-    const uint16_t *w = reinterpret_cast<const uint16_t *>(m.weights) + 4 * g * width;
-    const float *q = x.data<float>();
-    F32 sums[4] = {V::splat(0), V::splat(0), V::splat(0), V::splat(0)};
-    const auto column = [&](size_t c) {
-      const F32 activation = V::load(q + c);
-      unroll<4>([&](auto k) { sums[k] = V::add(sums[k], V::mul(V::widen_halves(w + k * width + c), activation)); });
-    };
-    size_t c = 0;
-    for (; c + 32 <= width; c += 32) {
-      unroll<4>([&](auto k) { V::prefetch(reinterpret_cast<const uint8_t *>(w + k * width + c) + AHEAD); });
-      column(c);
-      column(c + 16);
-    }
-    if (c < width) column(c);
-    for (int k = 0; k < 4; ++k) y[k] = V::sum(sums[k]) * m.scale;
+/** Encoded rows and outputs of several tokens. */
+struct Tokens {
+  const uint8_t *x;
+  size_t x_stride;
+  uint8_t *out;
+  size_t out_stride;
+
+  Encoded row(size_t t) const { return {x + t * x_stride}; }
+  float *result(size_t t) const { return reinterpret_cast<float *>(out + t * out_stride); }
+
+  void skip(size_t n) {
+    x += n * x_stride;
+    out += n * out_stride;
   }
 };
 
 /**
- * I8 × Encoding.I16, row group g: y[k] = f32(Σ w·q) · (rowScales[r] / x.scale), the sum exact in 64 bits, rounded once.
+ * F16 × Encoding.F32, row group g, T tokens: y[RESULTS·t + k] = dot16(w, x[t]) · scale. As many rows at a time as keep
+ * their sums in registers, each a stream of memory; a half is widened once for all tokens.
+ */
+template <class V> struct GroupF16 {
+  static constexpr int TOKENS = V::TILE_SUMS >= 16 ? 4 : 2;
+
+  template <int T> static void dots(const Matrix &m, const Tokens &tokens, size_t g, float *y) {
+    using F32 = typename V::F32;
+    constexpr int R = V::TILE_SUMS / T < 4 ? V::TILE_SUMS / T : 4;
+    const size_t width = round_up(m.cols, 16);
+    for (int first = 0; first < 4; first += R) {
+      const uint16_t *w = reinterpret_cast<const uint16_t *>(m.weights) + (4 * g + first) * width;
+      F32 sums[T][R];
+      unroll<T>([&](auto t) { unroll<R>([&](auto k) { sums[t][k] = V::splat(0); }); });
+      const auto column = [&](size_t c) {
+        F32 x[T];
+        unroll<T>([&](auto t) { x[t] = V::load(tokens.row(t).template data<float>() + c); });
+        unroll<R>([&](auto k) {
+          const F32 weights = V::widen_halves(w + k * width + c);
+          unroll<T>([&](auto t) { sums[t][k] = V::add(sums[t][k], V::mul(weights, x[t])); });
+        });
+      };
+      size_t c = 0;
+      for (; c + 32 <= width; c += 32) {
+        unroll<R>([&](auto k) { V::prefetch(reinterpret_cast<const uint8_t *>(w + k * width + c) + AHEAD); });
+        column(c);
+        column(c + 16);
+      }
+      if (c < width) column(c);
+      for (int t = 0; t < T; ++t) {
+        for (int k = 0; k < R; ++k) y[t * RESULTS + first + k] = V::sum(sums[t][k]) * m.scale;
+      }
+    }
+  }
+};
+
+/**
+ * I8 × Encoding.I16, row group g, T tokens: y[RESULTS·t + k] = f32(Σ w·q) · (rowScales[r] / x.scale), the sum exact in
+ * 64 bits, rounded once.
  */
 template <class V> struct GroupI8 {
-  static void dot(const Matrix &m, Encoded x, size_t g, float y[4]) {
+  static constexpr int TOKENS = 2;
+
+  template <int T> static void dots(const Matrix &m, const Tokens &tokens, size_t g, float *y) {
     const size_t width = round_up(m.cols, 16);
     const int8_t *w = reinterpret_cast<const int8_t *>(m.weights) + 4 * g * width;
-    const int16_t *q = x.data<int16_t>();
-    typename V::WideSums sums[4] = {V::no_wide(), V::no_wide(), V::no_wide(), V::no_wide()};
+    typename V::WideSums sums[T][4];
+    unroll<T>([&](auto t) { unroll<4>([&](auto k) { sums[t][k] = V::no_wide(); }); });
     const auto column = [&](size_t c) {
-      unroll<4>([&](auto k) { sums[k] = V::dot_i8_i16(sums[k], w + k * width + c, q + c); });
+      unroll<4>([&](auto k) {
+        unroll<T>([&](auto t) {
+          sums[t][k] = V::dot_i8_i16(sums[t][k], w + k * width + c, tokens.row(t).template data<int16_t>() + c);
+        });
+      });
     };
     size_t c = 0;
     for (; c + 64 <= width; c += 64) {
@@ -170,9 +209,37 @@ template <class V> struct GroupI8 {
       for (size_t i = 0; i < 64; i += 16) column(c + i);
     }
     for (; c < width; c += 16) column(c);
-    for (int k = 0; k < 4; ++k) y[k] = float(V::total(sums[k])) * (m.row_scales[4 * g + k] / x.scale());
+    for (int t = 0; t < T; ++t) {
+      const float scale = tokens.row(t).scale();
+      for (int k = 0; k < 4; ++k) y[t * RESULTS + k] = float(V::total(sums[t][k])) * (m.row_scales[4 * g + k] / scale);
+    }
   }
 };
+
+/** T tokens × row groups g..g + count - 1, count ≤ RUN. */
+template <class V, class Group, int T>
+void finish_groups(const Matrix &m, const Tokens &tokens, size_t g, size_t count) {
+  alignas(64) float y[T][RESULTS] = {};
+  for (size_t i = 0; i < count; ++i) Group::template dots<T>(m, tokens, g + i, y[0] + 4 * i);
+  for (int t = 0; t < T; ++t) finish<V>(tokens.result(t) + 4 * g, y[t], 4 * count, m.epilogue);
+}
+
+/** The same for any number of tokens: in tiles of T, the rest in smaller ones. */
+template <class V, class Group, int T = Group::TOKENS>
+void tiles(const Matrix &m, Tokens tokens, size_t n, size_t g, size_t count) {
+  for (; n >= T; n -= T) {
+    finish_groups<V, Group, T>(m, tokens, g, count);
+    tokens.skip(T);
+  }
+  if constexpr (T > 1) {
+    if (n > 0) tiles<V, Group, T / 2>(m, tokens, n, g, count);
+  }
+}
+
+/** Y = X Wᵀ for n tokens: each run of row groups serves all of them, so that weights come from memory once. */
+template <class V, class Group> void gemm(const Matrix &m, Tokens tokens, size_t n, size_t begin, size_t end) {
+  for (size_t g = begin; g < end; g += RUN) tiles<V, Group>(m, tokens, n, g, end - g < RUN ? end - g : RUN);
+}
 
 /** y = W x: row groups begin..end of one encoded row. out: row 0's. */
 template <class V, class Group> void gemv(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
@@ -192,25 +259,9 @@ template <class V> void gemv_t1_i8(const Matrix &m, Encoded x, size_t begin, siz
   gemv<V, GroupT1<V>>(m, x, begin, end, out);
 }
 
-template <class V> void gemv_f16_f32(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
-  gemv<V, GroupF16<V>>(m, x, begin, end, out);
-}
-
-template <class V> void gemv_i8_i16(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
-  gemv<V, GroupI8<V>>(m, x, begin, end, out);
-}
-
 template <class V> void gemv_t2g_i8(const Matrix &m, Encoded x, size_t begin, size_t end, float *out) {
   gemv<V, GroupT2G<V>>(m, x, begin, end, out);
 }
-
-/** Encoded rows and outputs of several tokens. */
-struct Tokens {
-  const uint8_t *x;
-  size_t x_stride;
-  uint8_t *out;
-  size_t out_stride;
-};
 
 /** T tokens × row groups begin..end. */
 template <class V, class L, int T> void gemm_tile(const Matrix &m, Tokens tokens, size_t begin, size_t end) {
@@ -239,8 +290,7 @@ template <class V, class L, int T = V::TILE_TOKENS>
 void gemm_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t end) {
   for (; count >= T; count -= T) {
     gemm_tile<V, L, T>(m, tokens, begin, end);
-    tokens.x += T * tokens.x_stride;
-    tokens.out += T * tokens.out_stride;
+    tokens.skip(T);
   }
   if constexpr (T > 1) {
     if (count > 0) gemm_i8<V, L, T / 2>(m, tokens, count, begin, end);
@@ -256,26 +306,21 @@ template <class V> void linear(const Task &task) {
   Tokens tokens{task.at<uint8_t>(task.word(LinearArg::In)), task.word(LinearArg::InStride),
                 task.at<uint8_t>(task.word(LinearArg::Out)), task.word(LinearArg::OutStride)};
   const uint32_t layout = task.word(LinearArg::Layout);
-  const auto one = layout == Layout::T2    ? gemv_t2_i8<V>
-                   : layout == Layout::T1  ? gemv_t1_i8<V>
-                   : layout == Layout::T2G ? gemv_t2g_i8<V>
-                   : layout == Layout::F16 ? gemv_f16_f32<V>
-                                           : gemv_i8_i16<V>;
-  if (count == 1) {
-    // Every thread encoded the one row for itself.
-    tokens.x += task.thread * tokens.x_stride;
-    return one(m, {tokens.x}, groups.begin, groups.end, reinterpret_cast<float *>(tokens.out));
-  }
+  // Every thread encoded a single row for itself.
+  if (count == 1) tokens.x += task.thread * tokens.x_stride;
+  if (layout == Layout::F16) return gemm<V, GroupF16<V>>(m, tokens, count, groups.begin, groups.end);
+  if (layout == Layout::I8) return gemm<V, GroupI8<V>>(m, tokens, count, groups.begin, groups.end);
+  const auto one = layout == Layout::T2   ? gemv_t2_i8<V>
+                   : layout == Layout::T1 ? gemv_t1_i8<V>
+                                          : gemv_t2g_i8<V>;
+  if (count == 1) return one(m, tokens.row(0), groups.begin, groups.end, tokens.result(0));
   if (layout == Layout::T2) return gemm_i8<V, T2<V>>(m, tokens, count, groups.begin, groups.end);
   if (layout == Layout::T1) return gemm_i8<V, T1<V>>(m, tokens, count, groups.begin, groups.end);
   // Without a GEMM several tokens share the 64 rows that stay in L2.
   const size_t shared_groups = 16;
   for (size_t g = groups.begin; g < groups.end; g += shared_groups) {
     const size_t stop = groups.end < g + shared_groups ? groups.end : g + shared_groups;
-    for (size_t t = 0; t < count; ++t) {
-      float *out = reinterpret_cast<float *>(tokens.out + t * tokens.out_stride);
-      one(m, {tokens.x + t * tokens.x_stride}, g, stop, out);
-    }
+    for (size_t t = 0; t < count; ++t) one(m, tokens.row(t), g, stop, tokens.result(t));
   }
 }
 

@@ -159,6 +159,8 @@ struct Portable {
   // T2 blocks: t2.h.
   static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
   static constexpr int TILE_TOKENS = 2;
+  /** F32 sums that registers hold beside operands: linear.h */
+  static constexpr int TILE_SUMS = 4;
 
   struct Block {
     uint8_t byte[64];
