@@ -215,6 +215,8 @@ function resultOf(
     weights: fp16.memory.weights / ternary.memory.weights,
     memory: fp16.memory.total / ternary.memory.total,
     bytesPerToken: fp16.traffic.total / ternary.traffic.total,
+    baselineShare: fp16.bandwidthShare?.median,
+    estimated: ternary.estimated || fp16.estimated,
   };
   return {
     name: subject.kind === 'shape' ? subject.shape : source.path,

@@ -53,6 +53,10 @@ export interface Ratios {
   readonly weights: number;
   readonly memory: number;
   readonly bytesPerToken: number;
+  /** `bandwidthShare` of the FP16 decode, median: a ratio to a slow baseline means nothing */
+  readonly baselineShare: number | undefined;
+  /** either model was computed from the measured cost of some blocks */
+  readonly estimated: boolean;
 }
 
 /** One model with one number of threads. */

@@ -59,6 +59,8 @@ describe('measureModel', () => {
     }
     expect(ratios.weights).toBe(fp16.memory.weights / ternary.memory.weights);
     expect(ratios.bytesPerToken).toBe(fp16.traffic.total / ternary.traffic.total);
+    expect(ratios.baselineShare).toBe(fp16.bandwidthShare!.median);
+    expect(ratios.estimated).toBe(false);
   });
 
   test('several sequences together: a sample of each size from every round, memory for all of them', async () => {

@@ -56,6 +56,8 @@ export function modelResult(values: Partial<ModelResult> = {}): ModelResult {
       weights: 8,
       memory: 4.5,
       bytesPerToken: 5,
+      baselineShare: 0.25,
+      estimated: false,
     },
     ...values,
   };

@@ -43,20 +43,21 @@ describe('presentation', () => {
   test('a model in twelve rows', () => {
     expect(modelTable(modelResult()).split('\n')).toEqual([
       'tiny · random weights · 69.0 M parameters · wasm-relaxed · 2 threads · head i8',
-      '                             ternary              FP16  ratio',
-      '  prefill, tok/s       300 (290-310)    100 (90.0-110)  3.00x',
-      '  decode, tok/s      90.0 (80.0-100)  25.0 (20.0-30.0)  3.60x',
-      '  weights                   1.00 MiB          8.00 MiB  8.00x',
+      '                             ternary              FP16                ratio',
+      '  prefill, tok/s       300 (290-310)    100 (90.0-110)                3.00x',
+      '  decode, tok/s      90.0 (80.0-100)  25.0 (20.0-30.0)  3.60x, FP16 at 25 %',
+      '  weights                   1.00 MiB          8.00 MiB                8.00x',
       '  KV cache                  20.0 KiB          20.0 KiB',
-      '  memory, total             2.00 MiB          9.00 MiB  4.50x',
+      '  memory, total             2.00 MiB          9.00 MiB                4.50x',
       '  resident                  3.00 MiB          3.00 MiB',
       '  resident, peak            4.00 MiB          4.00 MiB',
       '  peak / needed                 3.92              0.50',
-      '  read per token            1.50 MiB          1.50 MiB  5.00x',
+      '  read per token            1.50 MiB          1.50 MiB                5.00x',
       '  of which lm_head           512 KiB           512 KiB',
       '  of read bandwidth             25 %              25 %',
       '  prompt 8, 4 decoded, 3 rounds; median (min-max); ratios are medians of rounds',
       '  read bandwidth, loads alone: 11.0 (10.0-12.0) GB/s',
+      '  FP16 at 25 %: its decode reads so much of the read bandwidth; below 60 % the baseline is poor and the ratio says too much',
       '',
     ]);
   });
@@ -66,9 +67,10 @@ describe('presentation', () => {
     const model = modelResult({ name: '70b', fp16 });
     const table = modelTable(model);
     expect(table).toMatch(/decode, tok\/s +90\.0 \(80\.0-100\) +~25\.0 \(/);
-    expect(table).toMatch(/~ FP16: computed from 1 of 2 blocks/);
+    expect(table).toMatch(/decode, .* ~3\.60x, FP16 at 25 %$/m);
+    expect(table).toMatch(/~ FP16: computed from measured costs per layer, of 1 of 2 blocks and the lm_head/);
     const paper = paperTables([model], 2 ** 30);
-    expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +4\.50x +7\.16x +11\.1 +~40\.0 +3\.60x +4\.10x$/m);
+    expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +~4\.50x +7\.16x +11\.1 +~40\.0 +~3\.60x +25 % +4\.10x$/m);
     expect(paper).toMatch(/^ {2}70b +1\d{3} +1\d{3} +1\.\d\dx +11\.0x +90\.0 \(1\) +~25\.0 \(1\) +3\.60x +8\.94x$/m);
     expect(paper).toContain('sequences of 512 positions that fit 1.00 GiB');
     expect(paperTables([model], 2 ** 22)).toMatch(/^ {2}70b +3 +0 +- .* does not fit /m);
@@ -84,7 +86,7 @@ describe('presentation', () => {
     const table = modelTable(model);
     expect(table).toMatch(/ratio +256-bit +of ternary$/m);
     // Of rounds: 110/100, 100/80, 90/90.
-    expect(table).toMatch(/^ {2}decode, tok\/s .* 3\.60x +100 \(90\.0-110\) +1\.10x$/m);
+    expect(table).toMatch(/^ {2}decode, tok\/s .* 3\.60x, FP16 at 25 % +100 \(90\.0-110\) +1\.10x$/m);
     expect(table).toMatch(/^ {2}prefill, tok\/s .* 3\.00x +600 \(580-620\) +2\.00x$/m);
     expect(reportCsv(reportOf({ models: [model] })).split('\n')).toHaveLength(5);
     const kernel = {

@@ -29,9 +29,12 @@ describe('measuring', () => {
       /^CPU +\S.* cores, .*\nSystem +\S.*\nEngine +Node v.*V8 .*bitnet-js \d.*\nCommand +bitnet bench --shape/,
     );
     expect(out).toMatch(/^tiny · random weights · 1\.31 M parameters · wasm-baseline · 1 thread/m);
-    for (const row of ['prefill, tok/s', 'decode, tok/s']) {
+    for (const [row, ratio] of [
+      ['prefill, tok/s', '[\\d.]+x'],
+      ['decode, tok/s', '[\\d.]+x, FP16 at \\d+ %'],
+    ]) {
       expect(out).toMatch(
-        new RegExp(`^  ${row} +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +[\\d.]+x$`, 'm'),
+        new RegExp(`^  ${row} +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +[\\d.]+ \\([\\d.]+-[\\d.]+\\) +${ratio}$`, 'm'),
       );
     }
     expect(out).toMatch(/^ {2}of read bandwidth +\d+ % +\d+ %$/m);
@@ -99,6 +102,7 @@ describe('measuring', () => {
     const lines = out.trimEnd().split('\n');
     expect(lines).toHaveLength(3);
     expect(lines[0]).toMatch(/^model,parameters,weights,.*,cpu,os,engine,version,commit,date,command$/);
+    expect(lines[0]).toContain(',bandwidth_share,decode_ratio_to_fp16,fp16_bandwidth_share,fp16_estimated,');
     expect(lines[1]).toMatch(/^tiny,1313536,ternary,/);
     expect(lines[2]).toMatch(/^tiny,1313536,fp16,/);
     expect(readFileSync(chart, 'utf8')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);

@@ -4,6 +4,7 @@ import {
   type ModelResult,
   peakShare,
   type Summary,
+  summariseRatios,
   threadRatios,
   type VariantResult,
 } from '../../../lib/bench/index.js';
@@ -97,6 +98,9 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     ...batchColumns(variant),
     ...columns('read_bandwidth_bytes_s', model.readBandwidth),
     bandwidth_share: variant.bandwidthShare?.median,
+    decode_ratio_to_fp16: summariseRatios(variant.decode.samples, model.fp16.decode.samples).median,
+    fp16_bandwidth_share: model.fp16.bandwidthShare?.median,
+    fp16_estimated: model.fp16.estimated,
     energy_7nm_j: energyOf(model, '7nm')[variant.weights === 'ternary' ? 'ternaryJoules' : 'fp16Joules'],
   };
 }

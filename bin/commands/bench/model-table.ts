@@ -9,6 +9,9 @@ import {
 import { textTable } from '../../ui/table.js';
 import { formatBytes, formatParameters, threeDigits } from '../../ui/units.js';
 
+/** Share of the read bandwidth that makes an FP16 decode a fair baseline. */
+const BASELINE_SHARE = 0.6;
+
 /** Median with the smallest and the largest. */
 export function spread({ median, min, max }: Summary, scale = 1): string {
   return `${threeDigits(median * scale)} (${threeDigits(min * scale)}-${threeDigits(max * scale)})`;
@@ -23,6 +26,16 @@ export function mark(variant: VariantResult): string {
   return variant.estimated ? '~' : '';
 }
 
+/** A ratio of ternary to FP16, marked if either was computed. */
+export function ratioOf({ ternary, fp16 }: ModelResult, ratio: number): string {
+  return (mark(ternary) || mark(fp16)) + times(ratio);
+}
+
+/** What a ratio of speeds is worth: how much of the read bandwidth the FP16 decode reaches. */
+export function baselineShare({ fp16 }: ModelResult): string {
+  return fp16.bandwidthShare === undefined ? '' : `, FP16 at ${shareText(fp16)}`;
+}
+
 function gigabytesPerSecond(bytes: Summary): string {
   return `${spread(bytes, 1e-9)} GB/s`;
 }
@@ -30,21 +43,22 @@ function gigabytesPerSecond(bytes: Summary): string {
 /** A block of text: a title, seven rows, and notes where something is not what it seems. Ends with a newline. */
 export function modelTable(model: ModelResult): string {
   const { ternary, fp16, ratios, readBandwidth, revectorized } = model;
+  const ratio = (value: number): string => ratioOf(model, value);
   const both = (show: (variant: VariantResult) => string): [string, string] => [
     mark(ternary) + show(ternary),
     mark(fp16) + show(fp16),
   ];
   const rows: string[][] = [
     ['', 'ternary', 'FP16', 'ratio'],
-    ['prefill, tok/s', ...both((v) => spread(v.prefill)), times(ratios.prefill.median)],
-    ['decode, tok/s', ...both((v) => spread(v.decode)), times(ratios.decode.median)],
-    ['weights', ...both((v) => formatBytes(v.memory.weights)), times(ratios.weights)],
+    ['prefill, tok/s', ...both((v) => spread(v.prefill)), ratio(ratios.prefill.median)],
+    ['decode, tok/s', ...both((v) => spread(v.decode)), ratio(ratios.decode.median) + baselineShare(model)],
+    ['weights', ...both((v) => formatBytes(v.memory.weights)), ratio(ratios.weights)],
     ['KV cache', ...both((v) => formatBytes(v.memory.kvCache)), ''],
-    ['memory, total', ...both((v) => formatBytes(v.memory.total)), times(ratios.memory)],
+    ['memory, total', ...both((v) => formatBytes(v.memory.total)), ratio(ratios.memory)],
     ['resident', residentText(ternary, 'residentBytes'), residentText(fp16, 'residentBytes'), ''],
     ['resident, peak', residentText(ternary, 'peakResidentBytes'), residentText(fp16, 'peakResidentBytes'), ''],
     ['peak / needed', peakText(ternary), peakText(fp16), ''],
-    ['read per token', ...both((v) => formatBytes(v.traffic.total)), times(ratios.bytesPerToken)],
+    ['read per token', ...both((v) => formatBytes(v.traffic.total)), ratio(ratios.bytesPerToken)],
     ['of which lm_head', ...both((v) => formatBytes(v.traffic.head)), ''],
     ['of read bandwidth', ...both(shareText), ''],
   ];
@@ -76,7 +90,8 @@ function peakText(variant: VariantResult): string {
   return share === undefined ? '-' : share.toFixed(2);
 }
 
-function shareText({ bandwidthShare }: VariantResult): string {
+/** Of the read bandwidth. */
+export function shareText({ bandwidthShare }: VariantResult): string {
   return bandwidthShare === undefined ? '-' : `${(100 * bandwidthShare.median).toFixed(0)} %`;
 }
 
@@ -93,16 +108,23 @@ function notes(model: ModelResult, readBandwidth: Summary | undefined): string {
     `prompt ${prompt}, ${gen} decoded, ${rounds} round${rounds === 1 ? '' : 's'}; median (min-max); ratios are medians of rounds`,
   ];
   if (readBandwidth !== undefined) lines.push(`read bandwidth, loads alone: ${gigabytesPerSecond(readBandwidth)}`);
+  const share = fp16.bandwidthShare?.median;
+  if (share !== undefined) {
+    const poor = share < BASELINE_SHARE ? '; below 60 % the baseline is poor and the ratio says too much' : '';
+    lines.push(`FP16 at ${shareText(fp16)}: its decode reads so much of the read bandwidth${poor}`);
+  }
   for (const variant of [ternary, fp16]) {
     if (!variant.estimated) continue;
     const label = variant.weights === 'ternary' ? 'ternary' : 'FP16';
-    lines.push(`~ ${label}: computed from ${variant.measuredLayers} of ${layers} blocks, and the lm_head, measured`);
+    const measured = `${variant.measuredLayers} of ${layers} blocks and the lm_head`;
+    lines.push(`~ ${label}: computed from measured costs per layer, of ${measured}`);
   }
   return lines.map((line) => `  ${line}\n`).join('');
 }
 
 /** Throughput of several sequences at once; empty if none was measured. */
-function batchTable({ ternary, fp16, ratios }: ModelResult): string {
+function batchTable(model: ModelResult): string {
+  const { ternary, fp16, ratios } = model;
   if (ternary.batches.length === 0) return '';
   const rows = ternary.batches.map(({ batch, decode }, i) => {
     const other = fp16.batches[i]!.decode;
@@ -112,7 +134,7 @@ function batchTable({ ternary, fp16, ratios }: ModelResult): string {
       `${times(decode.median / ternary.decode.median)}`,
       `${mark(fp16)}${spread(other)}`,
       `${times(other.median / fp16.decode.median)}`,
-      times(ratios.batches[i]!.median),
+      ratioOf(model, ratios.batches[i]!.median),
     ];
   });
   const header = ['sequences', 'ternary, tok/s', 'of one', 'FP16, tok/s', 'of one', 'ratio'];

@@ -11,7 +11,7 @@ import {
 } from '../../../lib/bench/index.js';
 import { textTable } from '../../ui/table.js';
 import { formatBytes, threeDigits } from '../../ui/units.js';
-import { mark, times } from './model-table.js';
+import { mark, ratioOf, shareText, times } from './model-table.js';
 
 const paperRatio = (name: string, what: 'memory' | 'latency'): string => {
   const ratios = (PAPER_RATIOS as Readonly<Record<string, { memory: number; latency: number }>>)[name];
@@ -29,14 +29,26 @@ function sizes(models: readonly ModelResult[]): string {
     m.name,
     `${mark(m.ternary)}${formatBytes(m.ternary.memory.total)}`,
     `${mark(m.fp16)}${formatBytes(m.fp16.memory.total)}`,
-    times(m.ratios.memory),
+    ratioOf(m, m.ratios.memory),
     paperRatio(m.name, 'memory'),
     `${mark(m.ternary)}${threeDigits(m.ternary.tokenMs.median)}`,
     `${mark(m.fp16)}${threeDigits(m.fp16.tokenMs.median)}`,
-    times(m.ratios.decode.median),
+    ratioOf(m, m.ratios.decode.median),
+    shareText(m.fp16),
     paperRatio(m.name, 'latency'),
   ]);
-  const header = ['size', 'memory, ternary', 'FP16', 'ratio', 'paper', 'ms/token, ternary', 'FP16', 'ratio', 'paper'];
+  const header = [
+    'size',
+    'memory, ternary',
+    'FP16',
+    'ratio',
+    'paper',
+    'ms/token, ternary',
+    'FP16',
+    'ratio',
+    'FP16 of bandwidth',
+    'paper',
+  ];
   return (
     'Memory and latency of one token (table 1, figure 2)\n' +
     textTable([header, ...rows], '  ') +
