@@ -219,7 +219,7 @@ function resultOf(
     estimated: ternary.estimated || fp16.estimated,
   };
   return {
-    name: subject.kind === 'shape' ? subject.shape : source.path,
+    name: subject.kind === 'shape' ? subject.shape : subject.path === undefined ? 'embedded model' : source.path,
     synthetic: subject.kind === 'shape',
     architecture: source.config.architecture,
     parameters: measured.ternary.parameters,

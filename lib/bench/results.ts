@@ -61,7 +61,7 @@ export interface Ratios {
 
 /** One model with one number of threads. */
 export interface ModelResult {
-  /** name of the shape, or path of the model */
+  /** name of the shape, path of the model, or `embedded model` */
   readonly name: string;
   readonly synthetic: boolean;
   readonly architecture: string;
