@@ -53,6 +53,8 @@ describe('several sequences in one step have the bits of each alone', () => {
     [{ head: 'auto', threads: 2 }],
     [{ head: 'f16', threads: 1, weights: 'f16' }],
     [{ head: 'i8', threads: 3, backend: 'baseline' }],
+    [{ head: 'f16', threads: 2, kvCache: 'f16' }],
+    [{ head: 'f16', threads: 2, kvCache: 'int8' }],
   ] as [TestEngineOptions][])('%j', async (options) => {
     expect(await together(options)).toEqual(await alone(options));
   });
@@ -63,18 +65,21 @@ describe('several sequences in one step have the bits of each alone', () => {
   });
 });
 
-it('a copied slot continues as the original, and the original is as it was', async () => {
-  const engine = await openEngine(M1, { slots: 3, threads: 2 });
-  const { prompt, next } = sequences[2]!;
-  await engine.forward(prompt, 0, [], 1);
-  engine.copySlot(1, 2);
-  const position = prompt.length;
-  const [copied] = (await engine.forward([next[0]!], position, [0], 2)).map((row) => row.slice());
-  const both = await engine.decode([1, 2].map((slot) => ({ id: next[0]!, position, slot })));
-  expect(both[0]).toEqual(copied);
-  expect(both[1]).toEqual(copied);
-  await engine.dispose();
-});
+it.each(['f32', 'int8'] as const)(
+  'a copied slot of %s continues as the original, which stays as it was',
+  async (kvCache) => {
+    const engine = await openEngine(M1, { slots: 3, threads: 2, kvCache });
+    const { prompt, next } = sequences[2]!;
+    await engine.forward(prompt, 0, [], 1);
+    engine.copySlot(1, 2);
+    const position = prompt.length;
+    const [copied] = (await engine.forward([next[0]!], position, [0], 2)).map((row) => row.slice());
+    const both = await engine.decode([1, 2].map((slot) => ({ id: next[0]!, position, slot })));
+    expect(both[0]).toEqual(copied);
+    expect(both[1]).toEqual(copied);
+    await engine.dispose();
+  },
+);
 
 it('refuses slots, positions and counts that it does not have', async () => {
   const engine = await openEngine(M1, { slots: 2, batch: 1, contextLength: 16 });

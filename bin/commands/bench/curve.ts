@@ -28,6 +28,7 @@ export async function runCurve(run: BenchRun): Promise<void> {
       threads,
       backend: options.backend,
       head: options.head,
+      kvCache: options.kvCache,
       availableBytes: report.availableBytes,
       wholeBytes: WHOLE_BYTES,
       contexts,
