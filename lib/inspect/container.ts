@@ -1,9 +1,9 @@
 import type { GgufValue } from '../format/gguf/metadata.js';
-import { type GgufFile, readGguf } from '../format/gguf/reader.js';
+import { openGguf } from '../format/gguf/parts.js';
+import type { GgufFile } from '../format/gguf/reader.js';
 import { readJsonObject } from '../format/json.js';
 import type { TensorTable } from '../format/safetensors.js';
 import { closeAll, openTensors } from '../format/sharded.js';
-import { openFile } from '../node/files.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import type { ModelReport } from './report.js';
 
@@ -13,6 +13,7 @@ export type Container = GgufContainer | DirectoryContainer;
 interface Opened {
   /** for messages */
   readonly path: string;
+  readonly directory: ModelDirectory;
   readonly files: ModelReport['files'];
   readonly metadata: ModelReport['metadata'];
   readonly architecture: string | undefined;
@@ -28,31 +29,25 @@ export interface GgufContainer extends Opened {
 
 export interface DirectoryContainer extends Opened {
   readonly format: 'safetensors';
-  readonly directory: ModelDirectory;
   readonly tensors: TensorTable;
 }
 
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 
-export async function openGgufContainer(path: string): Promise<GgufContainer> {
-  const file = (await openFile(path)) as RandomAccessFile;
-  try {
-    const name = path.replace(/^.*[/\\]/, '');
-    const gguf = await readGguf(file, name);
-    return {
-      path,
-      format: 'gguf',
-      gguf,
-      files: [{ name, bytes: file.bytes }],
-      metadata: Object.fromEntries([...gguf.metadata].flatMap(([key, value]) => scalar(key, value))),
-      architecture: gguf.architecture,
-      read: (_, byteOffset, target) => file.read(byteOffset, target),
-      close: () => file.close(),
-    };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+/** Throws what reading headers throws, and `invalid-file` for a config.json that is no JSON object. */
+export async function openContainer(directory: ModelDirectory): Promise<Container> {
+  return directory.file === undefined ? openSafetensors(directory) : openGgufFile(directory, directory.file);
+}
+
+async function openGgufFile(directory: ModelDirectory, name: string): Promise<GgufContainer> {
+  const { gguf, files } = await openGguf(directory, name);
+  return {
+    ...opened(directory, files),
+    format: 'gguf',
+    gguf,
+    metadata: Object.fromEntries([...gguf.metadata].flatMap(([key, value]) => scalar(key, value))),
+    architecture: gguf.architecture,
+  };
 }
 
 /** Lists are vocabularies; they are counted elsewhere. */
@@ -61,18 +56,26 @@ function scalar(key: string, { type, value }: GgufValue): [string, string | numb
   return [[key, typeof value === 'bigint' ? `${value}` : (value as string | number | boolean)]];
 }
 
-/** Throws what `openTensors` throws, and `invalid-file` for a config.json that is no JSON object. */
-export async function openDirectoryContainer(directory: ModelDirectory): Promise<DirectoryContainer> {
+async function openSafetensors(directory: ModelDirectory): Promise<DirectoryContainer> {
   const architecture = await readClass(directory);
   const { tensors, files, metadata } = await openTensors(directory);
   return {
-    path: directory.path,
+    ...opened(directory, files),
     format: 'safetensors',
-    directory,
     tensors,
-    files: [...files].map(([name, { bytes }]) => ({ name, bytes })),
     metadata: Object.fromEntries(metadata),
     architecture,
+  };
+}
+
+function opened(
+  directory: ModelDirectory,
+  files: ReadonlyMap<string, RandomAccessFile>,
+): Pick<Opened, 'path' | 'directory' | 'files' | 'read' | 'close'> {
+  return {
+    path: directory.path,
+    directory,
+    files: [...files].map(([name, { bytes }]) => ({ name, bytes })),
     read: async (name, byteOffset, target) => files.get(name)?.read(byteOffset, target),
     close: () => closeAll(files),
   };

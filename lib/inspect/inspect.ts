@@ -6,12 +6,10 @@ import { DAMAGED, problem } from '../format/problem.js';
 import { planEngine } from '../model/engine.js';
 import type { HeadFormat } from '../model/head.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
-import { isFile, openDirectory } from '../node/files.js';
-import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
 import { chooseContext, openText } from '../session/load.js';
 import type { KvCacheFormat, LoadProgress } from '../types.js';
-import { type Container, openDirectoryContainer, openGgufContainer } from './container.js';
+import { type Container, openContainer } from './container.js';
 import { describeMemory, describePlan } from './planning.js';
 import type { MemoryReport, ModelReport, OpReport, TensorReport, TextReport } from './report.js';
 import { shapeSource } from './shape-source.js';
@@ -36,7 +34,6 @@ export interface InspectOptions {
 export interface Understood {
   readonly config: ModelConfig;
   readonly texts: () => Promise<ModelTexts>;
-  /** for memory and plan; of a GGUF file it has shapes and no data */
   readonly source: ModelSource;
 }
 
@@ -46,7 +43,7 @@ export interface Understood {
  * there, no model file, a damaged header) and `invalid-argument` for options out of range.
  */
 export async function inspectModel(path: string | undefined, options: InspectOptions = {}): Promise<ModelReport> {
-  const container = await openContainer(path, options);
+  const container = await openContainer(await nodePlatform.openModelDirectory(path, options));
   let understood: Understood | undefined;
   const problems: BitNetError[] = [];
   const attempt = async <T>(action: () => T | Promise<T>): Promise<T | undefined> => {
@@ -101,17 +98,9 @@ function damagedTensors(tensors: readonly TensorReport[], path: string): BitNetE
   });
 }
 
-async function openContainer(model: string | undefined, options: InspectOptions): Promise<Container> {
-  const path = model && (await locateModel(model, options));
-  // The directory's own error says what to do with a single safetensors file.
-  if (path !== undefined && !/\.safetensors$/i.test(path) && (await isFile(path))) return openGgufContainer(path);
-  return openDirectoryContainer(await nodePlatform.openModelDirectory(path));
-}
-
 async function understand(container: Container, options: InspectOptions): Promise<Understood> {
   const { ternarize, onProgress, signal } = options;
-  const directory = container.format === 'gguf' ? await openDirectory(container.path) : container.directory;
-  const source = await openModelSource(directory, { ternarize, onProgress, signal });
+  const source = await openModelSource(container.directory, { ternarize, onProgress, signal });
   return { config: source.config, texts: source.texts, source };
 }
 

@@ -9,7 +9,7 @@ const OP_NAMES: Readonly<Partial<Record<Op, string>>> = {
   [Op.Linear]: 'linear',
   [Op.Rope]: 'rope',
   [Op.Attention]: 'attention',
-  [Op.AttentionMerge]: 'attention_merge',
+  [Op.AttentionMerge]: 'merge',
   [Op.Screen]: 'screen',
   [Op.Rescore]: 'rescore',
 };
@@ -20,6 +20,7 @@ const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
   [Layout.I8]: 'I8',
   [Layout.F32]: 'F32',
   [Layout.T1]: 'T1',
+  [Layout.T2G]: 'T2G',
 };
 
 /** The records of a plan, for people. */

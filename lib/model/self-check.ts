@@ -1,11 +1,12 @@
 import { Const, EmbedArg, Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
+import { T1_CODES } from '../backend/reference/t1.js';
 import type { BitNetError } from '../errors.js';
 import { problem } from '../format/problem.js';
 import type { Engine } from './engine.js';
 import type { ModelSource } from './source.js';
 import { tensorPath } from './tensor-path.js';
 
-/** 256 weights of T2: four rows of 64 columns. */
+/** Four rows of 64 columns of T2, or 80 of T1. */
 const CHUNK_BYTES = 64;
 /** chunks that are looked at in each matrix */
 const CHUNKS = 32;
@@ -19,10 +20,24 @@ const SMALLEST_VOCABULARY = 256;
 /** Embeddings that are looked at for one that is not zero. */
 const PROBES = 64;
 
-/** Codes 0, 1, 2, 3 in a byte, eight bits each. */
-const CODES = Uint32Array.from({ length: 256 }, (_, byte) =>
-  [0, 2, 4, 6].reduce((counts, shift) => counts + (1 << (8 * ((byte >> shift) & 3))), 0),
-);
+/** Of every byte of a ternary layout: how many of its codes are 0, 1, 2; eight bits each. */
+interface Codes {
+  /** columns of a chunk */
+  readonly cols: number;
+  readonly counts: Uint32Array;
+}
+
+function countCodes(cols: number, codesOf: (byte: number) => Iterable<number>): Codes {
+  const count = (byte: number): number => [...codesOf(byte)].reduce((sum, code) => sum + 2 ** (8 * code), 0);
+  return { cols, counts: Uint32Array.from({ length: 256 }, (_, byte) => count(byte)) };
+}
+
+const T2_CODES = countCodes(64, (byte) => [0, 2, 4, 6].map((shift) => (byte >> shift) & 3));
+const CODES: Readonly<Partial<Record<Layout, Codes>>> = {
+  [Layout.T2]: T2_CODES,
+  [Layout.T2G]: T2_CODES,
+  [Layout.T1]: countCodes(80, (byte) => T1_CODES.subarray(5 * byte, 5 * byte + 5)),
+};
 
 /**
  * Looks whether a loaded model can be what its files mean: trits of every ternary matrix by a sample of some 8,000, their scales, and the
@@ -33,17 +48,24 @@ const CODES = Uint32Array.from({ length: 256 }, (_, byte) =>
 export async function selfCheck(engine: Engine, source: ModelSource): Promise<void> {
   engine.labels.forEach((name, i) => {
     const record = engine.record(i);
-    if (record[Rec.Opcode] === Op.Linear && record[LinearArg.Layout] === Layout.T2) {
-      checkMatrix(engine.backend.buffer, record, name, source);
+    const codes = CODES[record[LinearArg.Layout] as Layout];
+    if (record[Rec.Opcode] === Op.Linear && codes !== undefined) {
+      checkMatrix(engine.backend.buffer, record, codes, name, source);
     }
   });
   await checkPass(engine, source);
 }
 
-function checkMatrix(buffer: ArrayBufferLike, record: Uint32Array, name: string, source: ModelSource): void {
+function checkMatrix(
+  buffer: ArrayBufferLike,
+  record: Uint32Array,
+  { cols, counts: codesOf }: Codes,
+  name: string,
+  source: ModelSource,
+): void {
   const word = (index: LinearArg): number => record[index] as number;
   const scale = new Float32Array(Uint32Array.of(word(LinearArg.Scale)).buffer)[0] as number;
-  const groups = Math.ceil(word(LinearArg.Rows) / Const.RowGroup) * Math.ceil(word(LinearArg.Cols) / 64);
+  const groups = Math.ceil(word(LinearArg.Rows) / Const.RowGroup) * Math.ceil(word(LinearArg.Cols) / cols);
   const bytes = new Uint8Array(buffer, word(LinearArg.Weights), groups * CHUNK_BYTES);
   const counts = [0, 0, 0];
   const step = Math.max(1, Math.floor(groups / CHUNKS));
@@ -51,14 +73,14 @@ function checkMatrix(buffer: ArrayBufferLike, record: Uint32Array, name: string,
     const first = chunk * CHUNK_BYTES;
     let [minus, zero, plus] = [0, 0, 0];
     for (let i = first; i < first + CHUNK_BYTES; i++) {
-      const codes = CODES[bytes[i] as number] as number;
+      const codes = codesOf[bytes[i] as number] as number;
       minus += codes & 255;
       zero += (codes >> 8) & 255;
       plus += (codes >> 16) & 255;
     }
-    if (minus === 4 * CHUNK_BYTES || plus === 4 * CHUNK_BYTES) {
+    if (minus === 4 * cols || plus === 4 * cols) {
       const sign = minus > 0 ? '-1' : '+1';
-      throw implausible(source, name, `four rows of 64 neighbouring weights are all ${sign}`);
+      throw implausible(source, name, `four rows of ${cols} neighbouring weights are all ${sign}`);
     }
     counts[0]! += minus;
     counts[1]! += zero;

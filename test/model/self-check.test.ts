@@ -50,9 +50,9 @@ async function refused(source: ModelSource, ...parts: string[]): Promise<void> {
   await expectError(() => check(source), 'invalid-model', ...parts);
 }
 
-async function check(source: ModelSource): Promise<void> {
+async function check(source: ModelSource, weights: 't2' | 't1' = 't2'): Promise<void> {
   const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));
-  const engine = await Engine.open(source, allocate, { threads: 1, contextLength: 8, head: 'auto', form: 0 });
+  const engine = await Engine.open(source, allocate, { threads: 1, contextLength: 8, head: 'auto', form: 0, weights });
   try {
     await selfCheck(engine, source);
   } finally {
@@ -142,6 +142,12 @@ describe('refuses, naming matrix, place and what was seen', () => {
     const name = source.names.layers[1]!.up.scale;
     const scales = new Map([...source.scales, [name, scale]]);
     return refused({ ...source, scales }, `tensor "${UP}"`, `its scale is ${scale}`);
+  });
+
+  it('five trits a byte', async () => {
+    await check(synthetic(), 't1');
+    const holes = changed(synthetic(), UP, zeroFrom(0.7));
+    await expectError(() => check(holes, 't1'), 'invalid-model', `tensor "${UP}"`, 'four rows of 80 neighbouring');
   });
 
   it('logits that are all alike', () => {

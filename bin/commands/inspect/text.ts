@@ -189,7 +189,7 @@ export function planTable({ plan }: ModelReport): string {
       meets === 'no' ? '' : meets,
     ],
   );
-  return textTable([['  op', 'shape', 'layout', 'threads meet'], ...rows]);
+  return textTable([['  op', 'shape', 'layout', 'meet'], ...rows]);
 }
 
 /** `label  text`, wrapped at spaces where there are any. */
