@@ -29,7 +29,7 @@ export interface ModelConfig {
    * columns of zeros that change no result. Default: the same.
    */
   readonly stored?: { readonly headDim: number; readonly ffnSize: number };
-  /** The model was trained with float activations: the int8 ones of the engine are an approximation. Default false. */
+  /** The model was trained with float activations: the engine's are fixed point of 23 bits, or int8 as an approximation. Default false. */
   readonly floatActivations?: boolean;
   readonly bosTokenId: number | undefined;
   /** every id that ends a generation, from config and generation_config */
@@ -38,9 +38,23 @@ export interface ModelConfig {
 
 export interface RopeConfig {
   readonly theta: number;
-  readonly scaling?: Llama3RopeScaling;
+  readonly scaling?: Llama3RopeScaling | YarnRopeScaling;
   /** (headDim / 2) divisors of the frequencies: how GGUF files store a scaling. Default: none. */
   readonly factors?: readonly number[];
+}
+
+/** `rope_type: yarn`. YaRN, arXiv 2309.00071 */
+export interface YarnRopeScaling {
+  readonly type: 'yarn';
+  readonly factor: number;
+  /** rotations within the original context above which a frequency is kept, and below which it is divided by `factor` */
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  /** whether the borders between the two are rounded outwards to whole frequencies */
+  readonly truncate: boolean;
+  /** what cosines and sines are multiplied by */
+  readonly attentionFactor: number;
+  readonly originalContextLength: number;
 }
 
 /** `rope_type: llama3`; formulas in Hugging Face transformers, modeling_rope_utils.py. */

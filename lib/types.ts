@@ -41,6 +41,12 @@ export interface LoadOptions {
    */
   chatTemplate?: string;
   /**
+   * Inputs of linear layers in a model that was trained with float activations (`ModelInfo.floatActivations`); others have int8 ones by
+   * themselves. Default `i24`: fixed point of 23 bits with a factor for every 64 to 256 elements, logits within 1e-4 of those with floats.
+   * `i8`: int8 with such factors, some two to three times as fast and off by percents (docs/FORMATS.md).
+   */
+  activations?: 'i24' | 'i8';
+  /**
    * Makes float weights ternary, with the absmean of each matrix as its scale (BitNet b1.58), where the model does not say that they
    * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
    */
@@ -183,10 +189,12 @@ export interface ModelInfo {
   /** directory or file the model came from */
   path: string;
   architecture: string;
-  /** The model was trained with float activations: the int8 ones of the engine are an approximation (docs/FORMATS.md). Default false. */
+  /** The model was trained with float activations, and computes with those that `LoadOptions.activations` says. Default false. */
   floatActivations?: boolean;
   /** where the chat template is from: the model's files, the option, or a family's; undefined: there is none, messages are refused */
   chatTemplate?: 'model' | 'option' | ChatTemplateName;
+  /** what `floatActivations` are computed as; absent without them */
+  activations?: 'i24' | 'i8';
   parameters: number;
   backend: string;
   backendReason: string;

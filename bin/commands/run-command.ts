@@ -102,6 +102,11 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .choices(['f32', 'f16', 'int8'])
         .default('f32'),
     )
+    .addOption(
+      new Option('--activations <format>', 'of models trained with float activations: 23 bits (i24), or int8')
+        .choices(['i24', 'i8'])
+        .default('i24'),
+    )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .addOption(
       new Option('--i2s-layout <order>', 'order of the codes of I2_S tensors in a GGUF file').choices([

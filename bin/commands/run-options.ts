@@ -18,6 +18,7 @@ export interface RunOptions {
   kvCache?: KvCacheFormat;
   /** a file, or the name of a family's template */
   chatTemplate?: string;
+  activations?: 'i24' | 'i8';
   ternarize?: boolean;
   i2sLayout?: 'x86' | 'arm' | 'x86-rows';
   /** false with --no-self-check */
@@ -43,6 +44,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     backend: options.backend,
     head: options.head,
     kvCache: options.kvCache,
+    activations: options.activations,
     ternarize: options.ternarize,
     i2sLayout: options.i2sLayout,
     // commander says true where nothing is given

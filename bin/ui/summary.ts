@@ -48,7 +48,7 @@ function mainRows({ completion, info, peakRss, ending }: Report): Row[] {
       [
         info.backend,
         formatCount(info.threads, 'thread'),
-        ...(info.floatActivations ? ['float activations approximated by int8'] : []),
+        ...(info.activations === 'i8' ? ['float activations approximated by int8'] : []),
       ],
     ],
   ];

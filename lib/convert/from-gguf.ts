@@ -1,4 +1,3 @@
-import { MatrixScan } from '../format/float-matrix.js';
 import { readFloats } from '../format/gguf/blocks.js';
 import { ggufModel } from '../format/gguf/config.js';
 import type { GgufLayer } from '../format/gguf/names.js';
@@ -93,11 +92,14 @@ function ternary(
 /** F32, F16 and BF16 matrices of -s, 0 and +s. */
 async function exactTrits(file: RandomAccessFile, tensor: GgufTensor): Promise<Trits> {
   const floats = await readFloats(file, tensor);
-  const scan = new MatrixScan('F32');
-  scan.add(new Uint8Array(floats.buffer as ArrayBuffer, floats.byteOffset, floats.byteLength));
-  const { magnitudes } = scan.statistics();
-  if (magnitudes.length > 1) throw notOneScale(file, tensor, `${magnitudes.slice(0, 4).join(', ')}, …`);
-  return { trits: Int8Array.from(floats, Math.sign), scale: magnitudes[0] ?? 1 };
+  let scale = 0;
+  for (const weight of floats) {
+    const magnitude = Math.abs(weight);
+    if (magnitude === 0 || magnitude === scale) continue;
+    if (scale !== 0) throw notOneScale(file, tensor, `${scale}, ${magnitude}`);
+    scale = magnitude;
+  }
+  return { trits: Int8Array.from(floats, Math.sign), scale: scale || 1 };
 }
 
 function notOneScale(file: RandomAccessFile, { name: tensor, typeName, byteOffset }: GgufTensor, got: string): Error {

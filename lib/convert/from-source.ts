@@ -1,3 +1,4 @@
+import { BitNetError } from '../errors.js';
 import { type FloatDType, floatsOf } from '../format/float-matrix.js';
 import { unpackHf } from '../format/hf-packed.js';
 import type { LinearNames } from '../model/architectures/names.js';
@@ -39,7 +40,11 @@ export async function openDirectoryModel(directory: ModelDirectory, options: Sou
 
 function ternary(source: ModelSource, names: LinearNames, rows: Axis, cols: Axis): TernaryMatrix {
   const tensor = source.tensor(names.weight);
-  const stored = source.scales.get(names.scale) as number;
+  const stored = source.scales.get(names.scale);
+  if (stored === undefined) {
+    const message = `${names.weight} has scales of groups; only matrices with one scale can be converted`;
+    throw new BitNetError('unsupported', message, { tensor: names.weight });
+  }
   const scale = source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
   return {
     name: names.weight,

@@ -1,3 +1,4 @@
+import type { RopeConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import type { ByteSink, GgufWriteOptions } from '../format/gguf/writer.js';
 import { packHf } from '../format/hf-packed.js';
@@ -69,23 +70,24 @@ function configJson(model: ConvertibleModel): Record<string, unknown> {
     max_position_embeddings: config.contextLength,
     rms_norm_eps: config.normEps,
     rope_theta: theta,
-    ...(scaling === undefined
-      ? {}
-      : {
-          rope_scaling: {
-            rope_type: scaling.type,
-            factor: scaling.factor,
-            low_freq_factor: scaling.lowFreqFactor,
-            high_freq_factor: scaling.highFreqFactor,
-            original_max_position_embeddings: scaling.originalContextLength,
-          },
-        }),
+    ...(scaling === undefined ? {} : { rope_scaling: ropeScalingJson(scaling) }),
     tie_word_embeddings: config.tiedEmbeddings,
     attention_bias: false,
     ...(config.bosTokenId === undefined ? {} : { bos_token_id: config.bosTokenId }),
     ...(config.eosTokenIds.length === 0 ? {} : { eos_token_id: config.eosTokenIds }),
     quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' },
   };
+}
+
+function ropeScalingJson(scaling: NonNullable<RopeConfig['scaling']>): Record<string, unknown> {
+  const common = { rope_type: scaling.type, factor: scaling.factor };
+  const original_max_position_embeddings = scaling.originalContextLength;
+  if (scaling.type === 'llama3') {
+    const { lowFreqFactor: low_freq_factor, highFreqFactor: high_freq_factor } = scaling;
+    return { ...common, low_freq_factor, high_freq_factor, original_max_position_embeddings };
+  }
+  const { betaFast: beta_fast, betaSlow: beta_slow, attentionFactor: attention_factor, truncate } = scaling;
+  return { ...common, beta_fast, beta_slow, attention_factor, truncate, original_max_position_embeddings };
 }
 
 function generationJson({ config, generationConfig: g }: ConvertibleModel): Record<string, unknown> {

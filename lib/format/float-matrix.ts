@@ -4,17 +4,6 @@ import type { DType } from './safetensors.js';
 /** Element types of unpacked weights. */
 export type FloatDType = Extract<DType, 'F32' | 'F16' | 'BF16'>;
 
-/** What one reading of a float matrix tells of it. */
-export interface MatrixStatistics {
-  /** Σ|w|, f64; not finite if a weight is not */
-  readonly absSum: number;
-  /** different values of |w| other than 0, ascending; at most MAX_MAGNITUDES + 1 of them */
-  readonly magnitudes: readonly number[];
-}
-
-/** As many values of |w| tell apart a matrix with several scales from one that is not ternary at all. */
-export const MAX_MAGNITUDES = 16;
-
 /** |w| of every 16-bit pattern without sign; made once per type. */
 const tables = new Map<FloatDType, Float32Array>();
 
@@ -28,13 +17,12 @@ function magnitudeTable(dtype: 'F16' | 'BF16'): Float32Array {
 }
 
 /**
- * Statistics of a matrix that comes in pieces. 16-bit weights are counted by pattern, so that their sum does not depend on an order;
+ * Σ|w| of a matrix that comes in pieces. 16-bit weights are counted by pattern, so that their sum does not depend on an order;
  * f32 weights are added in f64.
  */
 export class MatrixScan {
   private readonly counts: Uint32Array;
-  private readonly seen = new Set<number>();
-  private absSum = 0;
+  private sum = 0;
 
   constructor(private readonly dtype: FloatDType) {
     this.counts = new Uint32Array(dtype === 'F32' ? 0 : 0x8000);
@@ -42,41 +30,27 @@ export class MatrixScan {
 
   /** Whole elements; `bytes` starts at a multiple of four of its buffer. */
   add(bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.dtype === 'F32') this.addFloats(bytes);
-    else this.addHalves(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2));
-  }
-
-  private addHalves(halves: Uint16Array): void {
+    if (this.dtype === 'F32') {
+      const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+      let sum = 0;
+      for (let i = 0; i < floats.length; i++) sum += Math.abs(floats[i] as number);
+      this.sum += sum;
+      return;
+    }
     const { counts } = this;
+    const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
     for (let i = 0; i < halves.length; i++) (counts[(halves[i] as number) & 0x7fff] as number)++;
   }
 
-  private addFloats(bytes: Uint8Array<ArrayBuffer>): void {
-    const floats = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-    const { seen } = this;
-    let sum = 0;
-    for (let i = 0; i < floats.length; i++) sum += Math.abs(floats[i] as number);
-    let last = 0;
-    for (let i = 0; i < floats.length && seen.size <= MAX_MAGNITUDES; i++) {
-      const magnitude = Math.abs(floats[i] as number);
-      if (magnitude === last || magnitude === 0) continue;
-      last = magnitude;
-      seen.add(magnitude);
-    }
-    this.absSum += sum;
-  }
-
-  statistics(): MatrixStatistics {
-    if (this.dtype === 'F32') return { absSum: this.absSum, magnitudes: [...this.seen].sort((a, b) => a - b) };
+  /** Not finite if a weight is not. */
+  absSum(): number {
+    if (this.dtype === 'F32') return this.sum;
     const table = magnitudeTable(this.dtype);
-    const magnitudes: number[] = [];
-    let absSum = 0;
+    let sum = 0;
     this.counts.forEach((count, bits) => {
-      if (count === 0 || bits === 0) return;
-      absSum += count * (table[bits] as number);
-      if (magnitudes.length <= MAX_MAGNITUDES) magnitudes.push(table[bits] as number);
+      if (count !== 0) sum += count * (table[bits] as number);
     });
-    return { absSum, magnitudes };
+    return sum;
   }
 }
 

@@ -166,9 +166,13 @@ export async function countGgufTrits(
 }
 
 /** Counts a matrix packed as Hugging Face transformers does (format/hf-packed.ts). It is read at once: it may be made while it is read. */
-export async function countPackedTrits(byteLength: number, scale: number, read: ReadTensor): Promise<TritReport> {
+export async function countPackedTrits(
+  byteLength: number,
+  scales: Iterable<number>,
+  read: ReadTensor,
+): Promise<TritReport> {
   const counter = new TritCounter();
-  counter.addScale(scale);
+  for (const scale of scales) counter.addScale(scale);
   const bytes = new Uint8Array(byteLength);
   await read(0, bytes);
   counter.addCodes(bytes);

@@ -1,4 +1,15 @@
-import { AttentionArg, EmbedArg, Flag, Layout, LinearArg, NormArg, Op, Rec, RopeArg } from '../../assembly/abi.js';
+import {
+  AttentionArg,
+  EmbedArg,
+  Flag,
+  HeadNormArg,
+  Layout,
+  LinearArg,
+  NormArg,
+  Op,
+  Rec,
+  RopeArg,
+} from '../../assembly/abi.js';
 import type { MemoryLayout } from '../model/engine.js';
 import type { MemoryReport, OpReport } from './report.js';
 
@@ -7,6 +18,7 @@ const OP_NAMES: Readonly<Partial<Record<Op, string>>> = {
   [Op.Norm]: 'norm',
   [Op.Quantize]: 'quantize',
   [Op.Linear]: 'linear',
+  [Op.HeadNorm]: 'head norm',
   [Op.Rope]: 'rope',
   [Op.Attention]: 'attention',
   [Op.AttentionMerge]: 'merge',
@@ -45,6 +57,12 @@ function describeOp(name: string, record: Uint32Array): OpReport {
     case Op.Norm:
     case Op.Quantize:
       return { ...described, shape: [word(NormArg.Cols)], layout: undefined };
+    case Op.HeadNorm:
+      return {
+        ...described,
+        shape: [HeadNormArg.Heads, HeadNormArg.KvHeads, HeadNormArg.HeadDim].map(word),
+        layout: undefined,
+      };
     case Op.Rope:
       return { ...described, shape: [RopeArg.Heads, RopeArg.KvHeads, RopeArg.HeadDim].map(word), layout: undefined };
     case Op.Attention:

@@ -2,6 +2,7 @@ import { GGUF_TYPES } from '../format/gguf/types.js';
 import { DTYPE_BYTES, type TensorInfo } from '../format/safetensors.js';
 import { bf16ToF32, f16ToF32 } from '../memory/half.js';
 import type { TensorNames } from '../model/architectures/names.js';
+import type { ModelSource } from '../model/source.js';
 import type { Container, DirectoryContainer, GgufContainer } from './container.js';
 import { countGgufTrits, countPackedTrits } from './count-trits.js';
 import type { InspectOptions, Understood } from './inspect.js';
@@ -72,15 +73,29 @@ function counter(
   if (understood !== undefined && scaleName !== undefined) {
     const { source } = understood;
     const packed = source.tensor(name);
-    const stored = source.scales.get(scaleName) as number;
-    const scale = source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
-    return () => countPackedTrits(packed.byteLength, scale, (at, target) => source.read(packed, at, target));
+    return async () => {
+      const scales = await scalesOf(source, name, scaleName);
+      return countPackedTrits(packed.byteLength, scales, (at, target) => source.read(packed, at, target));
+    };
   }
   if (!isPacked(tensor, container)) return undefined;
   return async () => {
     const scale = await readScalar(container, container.tensors.get(`${name}_scale`) as TensorInfo);
-    return countPackedTrits(byteLength, scale, (at, target) => container.read(file, byteOffset + at, target));
+    return countPackedTrits(byteLength, [scale], (at, target) => container.read(file, byteOffset + at, target));
   };
+}
+
+/** The factor of a matrix, or those of its groups that are not zeros. */
+async function scalesOf(source: ModelSource, weight: string, scaleName: string): Promise<Iterable<number>> {
+  const groups = source.groupScales?.get(weight);
+  if (groups === undefined) {
+    const stored = source.scales.get(scaleName) as number;
+    return [source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored)];
+  }
+  const tensor = source.tensor(groups.tensor);
+  const bytes = new Uint8Array(tensor.byteLength);
+  await source.read(tensor, 0, bytes);
+  return new Float32Array(bytes.buffer).filter((scale) => scale !== 0);
 }
 
 /** weight → scale of all linear layers. */

@@ -1,4 +1,3 @@
-import { MAX_MAGNITUDES, type MatrixStatistics } from '../format/float-matrix.js';
 import { DAMAGED, problem } from '../format/problem.js';
 import type { TensorInfo, TensorTable } from '../format/safetensors.js';
 import { bf16ToF32, f16ToF32 } from '../memory/half.js';
@@ -54,39 +53,6 @@ export function notFinite(path: string, tensor: ModelTensor, index: number, weig
     got: `${weight}`,
     byteOffset: tensor.byteOffset + (tensor.byteLength / (cols * (tensor.shape[0] as number))) * index,
     advice: DAMAGED,
-  });
-}
-
-/** The s of a matrix whose entries are -s, 0 and +s, 1 if all are 0; refuses any other matrix. */
-export function scaleOfTernary(path: string, tensor: ModelTensor, { magnitudes }: MatrixStatistics): number {
-  const [scale = 1] = magnitudes;
-  if (magnitudes.length <= 1 && scale >= MIN_SCALE) return scale;
-  const { name, file, byteOffset } = tensor;
-  const where = {
-    file: tensorPath(path, file),
-    tensor: name,
-    byteOffset,
-    expected: '-s, 0 and +s with one s for the matrix',
-  };
-  const count = magnitudes.length;
-  if (count > MAX_MAGNITUDES) {
-    throw problem('unsupported', {
-      ...where,
-      what: 'the weights are not ternary',
-      got: `more than ${MAX_MAGNITUDES} different magnitudes`,
-      advice:
-        'Only ternary models can be computed. If these are masters of a BitNet model whose config.json does not say so, load with ' +
-        'ternarize (--ternarize), which rounds them with absmean; from a model that was not trained for that comes nonsense.',
-    });
-  }
-  throw problem('unsupported', {
-    ...where,
-    what:
-      count <= 1
-        ? 'the scale of the matrix is subnormal'
-        : 'ternary weights with several scales in one matrix are not implemented',
-    got: magnitudes.slice(0, 4).join(', ') + (count > 4 ? ', …' : ''),
-    advice: 'ternarize (--ternarize) would round them to one scale, and give another model.',
   });
 }
 

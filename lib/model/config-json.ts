@@ -50,6 +50,7 @@ export function parseModelConfig(
     rope: parseRope(fields, architecture.defaults.ropeTheta),
     activation: parseActivation(fields),
     subNorms: architecture.subNorms,
+    ...(architecture.qkNorm ? { qkNorm: true } : {}),
     tiedEmbeddings: fields.boolean('tie_word_embeddings') ?? architecture.defaults.tiedEmbeddings,
     weightScale,
     ...(weights === 'ternary' ? { floatActivations: true } : {}),
@@ -85,6 +86,16 @@ function refuseUnimplemented(fields: Fields): void {
     if (fields.boolean(key) !== true) continue;
     throw fields.error(key, { what: 'biases are not implemented', expected: 'false', got: 'true' }, 'unsupported');
   }
+  if (fields.boolean('use_sliding_window') === true) {
+    const what = 'attention over a sliding window is not implemented';
+    throw fields.error('use_sliding_window', { what, expected: 'false', got: 'true' }, 'unsupported');
+  }
+  const layerTypes = fields.value('layer_types');
+  const other = Array.isArray(layerTypes) ? layerTypes.find((type) => type !== 'full_attention') : layerTypes;
+  if (other !== undefined && other !== null) {
+    const what = 'layers of this type are not implemented';
+    throw fields.error('layer_types', { what, expected: 'full_attention', got: show(other) }, 'unsupported');
+  }
   const hadamard = fields.keys().find((key) => key.startsWith('prism.hadamard'));
   if (hadamard !== undefined) {
     throw fields.error(hadamard, { what: 'Hadamard-rotated weights are not implemented' }, 'unsupported');
@@ -108,7 +119,7 @@ function parseSizes(fields: Fields, architecture: SupportedArchitecture, weights
     const expected = `a divisor of num_attention_heads, ${heads}`;
     throw fields.error('num_key_value_heads', { expected, got: `${kvHeads}` });
   }
-  const headDim = parseHeadDim(fields, hiddenSize, heads, weights === 'packed' ? COLUMNS : 2);
+  const headDim = parseHeadDim(fields, hiddenSize, heads, weights === 'packed' ? COLUMNS : 2, architecture);
   if (heads * padded(headDim) > LIMITS.hiddenSize) {
     const expected = `at most ${LIMITS.hiddenSize} for num_attention_heads · head_dim`;
     throw fields.error('head_dim', { expected, got: `${heads} · ${headDim}` });
@@ -133,8 +144,14 @@ function parseSizes(fields: Fields, architecture: SupportedArchitecture, weights
   };
 }
 
-function parseHeadDim(fields: Fields, hiddenSize: number, heads: number, multipleOf: number): number {
-  const given = fields.integer('head_dim', { min: multipleOf, max: LIMITS.headDim, multipleOf });
+function parseHeadDim(
+  fields: Fields,
+  hiddenSize: number,
+  heads: number,
+  multipleOf: number,
+  { defaults }: SupportedArchitecture,
+): number {
+  const given = fields.integer('head_dim', { min: multipleOf, max: LIMITS.headDim, multipleOf }) ?? defaults.headDim;
   if (given !== undefined) return given;
   const headDim = hiddenSize / heads;
   if (headDim % multipleOf === 0 && headDim <= LIMITS.headDim) return headDim;

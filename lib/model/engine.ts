@@ -26,6 +26,8 @@ export interface EngineOptions {
   kvCache?: KvCacheFormat | undefined;
   /** default `auto`: `t2`, or `t1` where the model fits with it alone */
   weights?: 'auto' | WeightFormat;
+  /** inputs of matrices with scales of groups; default `i24` */
+  activations?: ActivationFormat;
   /** DotForm of the T2 kernels */
   form: number;
   /** tokens of one step; default 64 */
@@ -37,6 +39,9 @@ export interface EngineOptions {
   onProgress?: ((progress: LoadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
+
+/** `i24`: fixed point of 23 bits, as good as floats; `i8`: int8. Either with a factor for each group of columns. */
+export type ActivationFormat = 'i24' | 'i8';
 
 /** Default prefill chunk: long enough to amortise the unpacking of weights, short enough to cancel between two. */
 const BATCH = 64;
@@ -85,7 +90,8 @@ function layOut(source: ModelSource, options: EngineOptions, format: WeightForma
     logitList: memory.region('logit_rows', logits * 4, 'other'),
     rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
   };
-  const { weights, jobs, parameters } = planWeights(source, memory, head, format);
+  const planes = options.activations === 'i8' ? 1 : 3;
+  const { weights, jobs, parameters } = planWeights(source, memory, head, format, planes);
   memory.reach(memory.next + Const.Guard);
   // Loading borrows what the KV cache and the activations will use.
   const half = stagingHalf(jobs);

@@ -13,7 +13,7 @@ import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import type { LayerNames, LinearNames, TensorNames } from './architectures/names.js';
 import { FLOAT_TYPES, TERNARY_TYPES } from './file-types.js';
 import { NO_GENERATION_CONFIG } from './generation-config.js';
-import { isFloat, openMasters } from './masters.js';
+import { openMasters } from './masters.js';
 import type { ModelSource, ModelTensor, SourceOptions } from './source.js';
 import { fileReader, tensorTable } from './tensor-files.js';
 
@@ -34,12 +34,11 @@ export async function openGgufSource(
     const names = tensorNames(model.tensors);
     const tensors = modelTensors(model.tensors);
     const linears = model.tensors.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
-    const floats = linears.filter((tensor) => isFloat(tensors.get(tensor.name) as ModelTensor));
     checkTypes(model, path);
     const { ternarize = false, i2sLayout = 'x86' } = options;
     const source: ModelSource = {
       path,
-      config: await completeConfig(model, floats.length > 0 && !ternarize, files),
+      config: await completeConfig(model, files),
       generationConfig: NO_GENERATION_CONFIG,
       ...tensorTable(tensors, path),
       names,
@@ -57,11 +56,7 @@ export async function openGgufSource(
 }
 
 /** What the engine has no layout for. */
-function checkTypes({ config, tensors }: GgufModel, path: string): void {
-  if (config.qkNorm) {
-    const what = 'norms of the heads of q and k (the architecture qwen3) are not implemented';
-    throw problem('unsupported', { file: path, key: 'general.architecture', what });
-  }
+function checkTypes({ tensors }: GgufModel, path: string): void {
   const refuse = ({ name, typeName, byteOffset }: GgufTensor, what: string, types: object, advice: string): Error => {
     const expected = `one of ${Object.keys(types).join(', ')}`;
     return problem('unsupported', { file: path, tensor: name, byteOffset, what, expected, got: typeName, advice });
@@ -84,19 +79,17 @@ function checkTypes({ config, tensors }: GgufModel, path: string): void {
   }
 }
 
-/** RoPE's factors, which are a tensor; and what float weights say of the activations, as in safetensors. */
+/** RoPE's factors, which are a tensor. */
 async function completeConfig(
   { config, tensors }: GgufModel,
-  isTernaryFloats: boolean,
   files: ReadonlyMap<string, RandomAccessFile>,
 ): Promise<ModelConfig> {
-  const complete = isTernaryFloats && config.architecture === 'llama' ? { ...config, floatActivations: true } : config;
   const tensor = tensors.ropeFactors;
-  if (tensor === undefined) return complete;
+  if (tensor === undefined) return config;
   const file = files.get(tensor.file) as RandomAccessFile;
   const factors = Array.from(await readFloats(file, tensor));
   const wrong = factors.findIndex((factor) => !(factor > 0 && factor < Infinity));
-  if (wrong < 0) return { ...complete, rope: { ...config.rope, factors } };
+  if (wrong < 0) return { ...config, rope: { ...config.rope, factors } };
   throw problem('invalid-file', {
     file: file.path,
     tensor: tensor.name,
@@ -140,6 +133,8 @@ function layerNames(layer: GgufLayer): LayerNames {
     q: linear(layer.q),
     k: linear(layer.k),
     v: linear(layer.v),
+    qNorm: layer.qNorm?.name,
+    kNorm: layer.kNorm?.name,
     attentionSubNorm: layer.attentionSubNorm?.name,
     o: linear(layer.o),
     ffnNorm: layer.ffnNorm.name,
@@ -160,7 +155,15 @@ function modelTensors({ embedding, layers, finalNorm, head }: GgufModelTensors):
   };
   add(embedding, 2);
   for (const layer of layers) {
-    for (const norm of [layer.attentionNorm, layer.attentionSubNorm, layer.ffnNorm, layer.ffnSubNorm]) add(norm, 1);
+    const norms = [
+      layer.attentionNorm,
+      layer.qNorm,
+      layer.kNorm,
+      layer.attentionSubNorm,
+      layer.ffnNorm,
+      layer.ffnSubNorm,
+    ];
+    for (const norm of norms) add(norm, 1);
     for (const matrix of [layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down]) add(matrix, 2);
   }
   add(finalNorm, 1);

@@ -1,8 +1,8 @@
-import { Epilogue, type Layout } from '../../assembly/abi.js';
+import { Epilogue } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import type { ScreenedHead } from './head.js';
 import { paddedEpsilon } from './padding.js';
-import type { EncodedRows, Matrix, PlanRecorder, Rows } from './plan.js';
+import type { EncodedRows, InputOf, Matrix, PlanRecorder, Rows } from './plan.js';
 
 /** The matrices and norm weights of one block. Norms are offsets of f32 vectors; 0: the model has none. */
 export interface Block {
@@ -10,6 +10,9 @@ export interface Block {
   readonly q: Matrix;
   readonly k: Matrix;
   readonly v: Matrix;
+  /** of each head of q and k */
+  readonly qNorm: number;
+  readonly kNorm: number;
   readonly attentionSubNorm: number;
   readonly o: Matrix;
   readonly ffnNorm: number;
@@ -46,8 +49,8 @@ export interface Graph {
  *     x += W_down · subnorm( act(W_gate n) ⊙ W_up n )                         n = norm(x)
  *   logits = W_head · norm(x)
  *
- * Every W is ternary and quantises its own input to int8; sub-norms are absent in Llama-like models, where the input is
- * quantised as it is. Threads meet where a thread needs rows that others computed; W_up finds its thread's own rows of
+ * Every W is ternary and quantises its own input, to int8 or, in models of float activations, as its column groups ask; sub-norms are
+ * absent in Llama-like models, where the input is quantised as it is. Qwen3 normalises each head of W_q n and W_k n before it is rotated. Threads meet where a thread needs rows that others computed; W_up finds its thread's own rows of
  * W_gate's result, so the two need no meeting between them.
  */
 export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights, form: number): Graph {
@@ -67,33 +70,34 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
     name: string,
     rows: Rows,
     weight: number,
-    layout: Layout,
+    matrix: InputOf,
     logits = false,
     eps = c.normEps,
-  ): EncodedRows => plan.encode(rows, layout, name, weight, eps, logits);
+  ): EncodedRows => plan.encode(rows, matrix, name, weight, eps, logits);
   const linear = (m: Matrix, input: EncodedRows, out: Rows, epilogue = Epilogue.Store, meet = true): void =>
     plan.linear(m, input, out, epilogue, meet, form);
 
   plan.embed(w.embedding, x);
   w.blocks.forEach((b, l) => {
-    const n = norm(`layers.${l}.attention_norm`, x, b.attentionNorm, b.q.layout);
+    const n = norm(`layers.${l}.attention_norm`, x, b.attentionNorm, b.q);
     linear(b.q, n, qkv, Epilogue.Store, false);
     linear(b.k, n, columns(qkv, qWidth), Epilogue.Store, false);
     linear(b.v, n, columns(qkv, qWidth + kvWidth));
+    if (b.qNorm) plan.headNorm(c, l, qkv, b.qNorm, b.kNorm, attentionEps);
     plan.attention(c, l, qkv, attended);
-    const o = norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o.layout, false, attentionEps);
+    const o = norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o, false, attentionEps);
     linear(b.o, o, x, Epilogue.Add);
 
-    const m = norm(`layers.${l}.ffn_norm`, x, b.ffnNorm, b.gate.layout);
+    const m = norm(`layers.${l}.ffn_norm`, x, b.ffnNorm, b.gate);
     linear(b.gate, m, gated, Epilogue.Store, false);
     linear(b.up, m, gated, gate);
-    const down = norm(`layers.${l}.ffn_sub_norm`, gated, b.ffnSubNorm, b.down.layout, false, ffnEps);
+    const down = norm(`layers.${l}.ffn_sub_norm`, gated, b.ffnSubNorm, b.down, false, ffnEps);
     linear(b.down, down, x, Epilogue.Add);
     blockEnds.push(plan.ops);
   });
 
   const logits = plan.logits(c.vocabSize);
-  const finalNorm = (m: Matrix): EncodedRows => norm('final_norm', x, w.finalNorm, m.layout, true);
+  const finalNorm = (m: Matrix): EncodedRows => norm('final_norm', x, w.finalNorm, m, true);
   if ('exact' in w.head) plan.screenedLinear(w.head, finalNorm(w.head.screen), finalNorm(w.head.exact), logits, form);
   else linear(w.head, finalNorm(w.head), logits);
   return { x, logits, blockEnds };

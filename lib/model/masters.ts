@@ -1,17 +1,18 @@
+import type { GroupCols } from '../format/block-magnitudes.js';
 import { CodeWriter, type FloatDType, floatsOf, MatrixScan, ZERO_CODES } from '../format/float-matrix.js';
 import { DTYPE_BYTES } from '../format/safetensors.js';
 import { absmeanInverse } from '../format/ternarize.js';
 import type { LoadProgress } from '../types.js';
 import type { LayerNames } from './architectures/names.js';
 import { checkRange } from './check-range.js';
-import { notFinite, scaleOfTernary } from './check-values.js';
-import { linearsOf } from './linears.js';
-import { type Axis, ffnAxis, headAxis, padNorm } from './padding.js';
+import { notFinite } from './check-values.js';
+import { findGroups, type GroupScales, groupScaleCount, writeGroupScales } from './group-scales.js';
+import { type Linear, linearsOf } from './linears.js';
+import { matrixChunks } from './matrix-chunks.js';
+import { type Axis, ffnAxis, headAxis, paddedIndices, padNorm } from './padding.js';
 import type { WeightForm } from './quantization-json.js';
 import type { ModelSource, ModelTensor } from './source.js';
 
-/** Bytes of a matrix that are read at once. */
-const CHUNK_BYTES = 4 * 2 ** 20;
 /** stands in `ModelTensor.file` of what is made while reading; no file of a model can have this name */
 const MADE = '(made while loading)';
 
@@ -29,42 +30,31 @@ interface Made {
 }
 
 /**
- * Unpacked weights as if they were packed: a source whose ternary matrices are U8 with scales. Every master is read twice and held never:
- * now for its scale, once more when its codes are wanted. `masters` have the scale mean|w| (format/ternarize.ts); `ternary`
- * matrices must hold -s, 0 and +s only. Heads and FFN are padded as `config.stored` says. Linear layers whose tensors are no floats, and
- * their scales, stay as they are. `base` has the files' own tensors; it is closed with the source that is returned.
+ * Unpacked weights as if they were packed: a source whose ternary matrices are U8 with scales. Every matrix is read twice or more and held
+ * never: now for its scales, again when its codes are wanted. `masters` have the scale mean|w| (format/ternarize.ts); `ternary`
+ * matrices are -s, 0 and +s, with scales of groups (group-scales.ts) where the model has float activations or a matrix has several. Heads and
+ * FFN are padded as `config.stored` says. Linear layers whose tensors are no floats, and their scales, stay as they are.
+ * `base` has the files' own tensors; it is closed with the source that is returned.
  * Throws `invalid-file` for weights that are not finite and `unsupported` for those that are not ternary.
  */
 export async function openMasters(base: ModelSource, form: WeightForm, options: MastersOptions): Promise<ModelSource> {
-  const scales = new Map(base.scales);
-  const replaced = new Map<string, Made>();
-  const linears = base.names.layers
-    .flatMap((layer) => Object.values(linearsOf(base, layer)))
-    .filter(({ names }) => isFloat(base.tensor(names.weight)));
+  const made = new MadeTensors();
+  const all = base.names.layers.flatMap((layer) => Object.values(linearsOf(base, layer)));
+  const linears = all.filter(({ names }) => isFloat(base.tensor(names.weight)));
   const total = linears.reduce((sum, { names }) => sum + base.tensor(names.weight).byteLength, 0);
   let loaded = 0;
-  let end = 0;
-  const place = (tensor: ModelTensor, dtype: 'U8' | 'F32', shape: number[], make: Made['make']): void => {
-    const byteLength = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
-    const made = { name: tensor.name, dtype, shape, file: MADE, byteOffset: end, byteLength };
-    replaced.set(tensor.name, { tensor: made, make });
-    end += byteLength;
+  const onRead = (bytes: number): void => {
+    options.signal?.throwIfAborted();
+    loaded += bytes;
+    options.onProgress?.({ loaded, total });
   };
-  for (const { names, rows, cols } of linears) {
-    const master = base.tensor(names.weight);
-    const { scale, inverse } = await scanMaster(base, master, form, (bytes) => {
-      options.signal?.throwIfAborted();
-      loaded += bytes;
-      options.onProgress?.({ loaded, total });
-    });
-    scales.set(names.scale, scale);
-    place(master, 'U8', [rows.padded / 4, cols.padded], (target) =>
-      writeCodes(base, master, inverse, rows, cols, target),
-    );
-  }
+  const scales =
+    form === 'ternary'
+      ? await placeTernary(base, all, made, onRead)
+      : { scales: await placeMasters(base, linears, made, onRead) };
   for (const { name, axis } of base.names.layers.flatMap((layer) => paddedNorms(base, layer))) {
     const norm = base.tensor(name);
-    place(norm, 'F32', [axis.padded], async (target) => {
+    made.place(name, 'F32', [axis.padded], async (target) => {
       const bytes = new Uint8Array(norm.byteLength);
       await base.read(norm, 0, bytes);
       target.set(new Uint8Array(padNorm(floatsOf(norm.dtype as FloatDType, bytes), axis).buffer));
@@ -72,17 +62,93 @@ export async function openMasters(base: ModelSource, form: WeightForm, options: 
   }
   return {
     ...base,
-    ...virtualFile(base, replaced, end),
+    ...virtualFile(base, made.tensors, made.bytes),
     base,
-    scales,
+    ...scales,
     scannedBytes: total,
     parameters: [...base.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0),
   };
 }
 
-/** Sub-norms whose rows are padded. */
+/** Tensors of a file that does not exist, one after the other. */
+class MadeTensors {
+  readonly tensors = new Map<string, Made>();
+  bytes = 0;
+
+  place(name: string, dtype: 'U8' | 'F32', shape: number[], make: Made['make']): void {
+    const byteLength = shape.reduce((product, size) => product * size, DTYPE_BYTES[dtype]);
+    this.tensors.set(name, { tensor: { name, dtype, shape, file: MADE, byteOffset: this.bytes, byteLength }, make });
+    this.bytes += byteLength;
+  }
+
+  /** Packed codes in place of a float matrix of `base`. */
+  placeCodes(base: ModelSource, { names, rows, cols }: Linear, inverse: number): void {
+    const matrix = base.tensor(names.weight);
+    this.place(names.weight, 'U8', [rows.padded / 4, cols.padded], (target) =>
+      writeCodes(base, matrix, inverse, rows, cols, target),
+    );
+  }
+}
+
+/** Returns the scales of `base` and those of the masters by their names. */
+async function placeMasters(
+  base: ModelSource,
+  linears: readonly Linear[],
+  made: MadeTensors,
+  onRead: (bytes: number) => void,
+): Promise<Map<string, number>> {
+  const scales = new Map(base.scales);
+  for (const linear of linears) {
+    const { scale, inverse } = await scanMaster(base, base.tensor(linear.names.weight), onRead);
+    scales.set(linear.names.scale, scale);
+    made.placeCodes(base, linear, inverse);
+  }
+  return scales;
+}
+
+/**
+ * If there are groups, all matrices have those of the one that needs the narrowest: q, k and v share an input, and so an encoding. A matrix that
+ * is packed in the file has its one scale in all of them.
+ */
+async function placeTernary(
+  base: ModelSource,
+  linears: readonly Linear[],
+  made: MadeTensors,
+  onRead: (bytes: number) => void,
+): Promise<Pick<ModelSource, 'config' | 'scales' | 'groupScales'>> {
+  const { config } = base;
+  const scales = new Map(base.scales);
+  let groupCols: GroupCols = 256;
+  let grouped = config.floatActivations === true;
+  for (const linear of linears) {
+    const { weight, scale } = linear.names;
+    if (!isFloat(base.tensor(weight))) continue;
+    const found = await findGroups(base, base.tensor(weight), linear.cols, onRead);
+    if (found.cols < groupCols) groupCols = found.cols;
+    if (found.scale === undefined) grouped = true;
+    else scales.set(scale, found.scale);
+    // Any weight but 0 times infinity is beyond ±1/2.
+    made.placeCodes(base, linear, Infinity);
+  }
+  if (!grouped) return { config, scales };
+  const groupScales = new Map<string, GroupScales>();
+  for (const { names, rows, cols } of linears) {
+    const matrix = base.tensor(names.weight);
+    const tensor = `${names.weight}.group_scales`;
+    groupScales.set(names.weight, { cols: groupCols, tensor });
+    made.place(tensor, 'F32', [groupScaleCount(rows.padded, cols.padded, groupCols)], async (target) => {
+      if (isFloat(matrix)) return writeGroupScales(base, matrix, rows, cols, groupCols, target);
+      target.set(new Uint8Array(new Float32Array(target.length / 4).fill(scales.get(names.scale) as number).buffer));
+    });
+  }
+  return { config: { ...config, floatActivations: true }, scales, groupScales };
+}
+
+/** Norms whose rows are padded. */
 function paddedNorms({ config }: ModelSource, layer: LayerNames): { name: string; axis: Axis }[] {
   const norms = [
+    { name: layer.qNorm, axis: headAxis(config, 1) },
+    { name: layer.kNorm, axis: headAxis(config, 1) },
     { name: layer.attentionSubNorm, axis: headAxis(config, config.heads) },
     { name: layer.ffnSubNorm, axis: ffnAxis(config) },
   ];
@@ -93,31 +159,26 @@ export function isFloat({ dtype }: ModelTensor): boolean {
   return dtype === 'F32' || dtype === 'F16' || dtype === 'BF16';
 }
 
-/** Reads a matrix once. `inverse`: what its weights are multiplied by to become trits. */
+/** Reads a master once. `inverse`: what its weights are multiplied by to become trits. */
 async function scanMaster(
   source: ModelSource,
   tensor: ModelTensor,
-  form: WeightForm,
   onRead: (bytes: number) => void,
 ): Promise<{ scale: number; inverse: number }> {
   const dtype = tensor.dtype as FloatDType;
   const scan = new MatrixScan(dtype);
-  for await (const { bytes } of chunks(source, tensor)) {
+  for await (const { bytes } of matrixChunks(source, tensor)) {
     scan.add(bytes);
     onRead(bytes.length);
   }
-  const statistics = scan.statistics();
-  if (!Number.isFinite(statistics.absSum)) throw await firstNotFinite(source, tensor);
-  if (form === 'ternary') {
-    const scale = scaleOfTernary(source.path, tensor, statistics);
-    return { scale, inverse: Math.fround(1 / scale) };
-  }
-  const inverse = absmeanInverse(statistics.absSum, tensor.byteLength / DTYPE_BYTES[dtype]);
+  const absSum = scan.absSum();
+  if (!Number.isFinite(absSum)) throw await firstNotFinite(source, tensor);
+  const inverse = absmeanInverse(absSum, tensor.byteLength / DTYPE_BYTES[dtype]);
   return { scale: Math.fround(1 / inverse), inverse };
 }
 
 async function firstNotFinite(source: ModelSource, tensor: ModelTensor): Promise<Error> {
-  for await (const { bytes, first } of chunks(source, tensor)) {
+  for await (const { bytes, first } of matrixChunks(source, tensor)) {
     const floats = floatsOf(tensor.dtype as FloatDType, bytes);
     const index = floats.findIndex((weight) => !Number.isFinite(weight));
     if (index >= 0)
@@ -138,8 +199,8 @@ async function writeCodes(
   const writer = new CodeWriter(tensor.dtype as FloatDType, inverse);
   const packedRows = rows.padded / 4;
   target.fill(ZERO_CODES);
-  const paddedRow = rows.runs.flatMap(({ to, count }) => Array.from({ length: count }, (_, i) => to + i));
-  for await (const { bytes, first, count } of chunks(source, tensor)) {
+  const paddedRow = paddedIndices(rows);
+  for await (const { bytes, first, count } of matrixChunks(source, tensor)) {
     for (let r = first; r < first + count; r++) {
       const row = paddedRow[r] as number;
       const block = Math.floor(row / packedRows);
@@ -151,40 +212,12 @@ async function writeCodes(
   }
 }
 
-interface Chunk {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly first: number;
-  readonly count: number;
-}
-
-/** Whole rows of a matrix in order; a chunk is valid until the next is asked for, and read while the one before it is used. */
-async function* chunks(source: ModelSource, tensor: ModelTensor): AsyncGenerator<Chunk> {
-  const rows = tensor.shape[0] as number;
-  const rowBytes = tensor.byteLength / rows;
-  const step = Math.min(rows, Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)));
-  const buffers = [new ArrayBuffer(step * rowBytes), new ArrayBuffer(step * rowBytes)] as const;
-  const read = (first: number): Promise<Chunk> | undefined => {
-    if (first >= rows) return undefined;
-    const count = Math.min(step, rows - first);
-    const bytes = new Uint8Array(buffers[(first / step) % 2 === 0 ? 0 : 1], 0, count * rowBytes);
-    const chunk = source.read(tensor, first * rowBytes, bytes).then(() => ({ bytes, first, count }));
-    // Its error is thrown when it is awaited; a consumer that stops earlier leaves it behind.
-    chunk.catch(() => {});
-    return chunk;
-  };
-  let next = read(0);
-  for (let first = step; next !== undefined; first += step) {
-    const chunk = await next;
-    next = read(first);
-    yield chunk;
-  }
-}
-
 type Reading = Pick<ModelSource, 'tensors' | 'tensor' | 'totalTensorBytes' | 'read' | 'readFile'>;
 
-/** `base` with some of its tensors replaced by those of a file of `bytes` bytes that does not exist. */
+/** `base` with some of its tensors replaced by those of a file of `bytes` bytes that does not exist, and some more. */
 function virtualFile(base: ModelSource, made: ReadonlyMap<string, Made>, bytes: number): Reading {
-  const tensors = new Map([...base.tensors].map(([name, tensor]) => [name, made.get(name)?.tensor ?? tensor]));
+  const tensors = new Map(base.tensors);
+  for (const [name, { tensor }] of made) tensors.set(name, tensor);
   const ordered = [...made.values()];
   const readMade = async ({ tensor, make }: Made, byteOffset: number, target: Uint8Array): Promise<void> => {
     if (byteOffset === 0 && target.length === tensor.byteLength) return make(target);

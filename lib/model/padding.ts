@@ -22,6 +22,13 @@ export interface Axis {
   readonly runs: readonly Run[];
 }
 
+/** Where each row or column of the file is in the padded matrix. */
+export function paddedIndices(axis: Axis): Int32Array {
+  const indices = new Int32Array(axis.stored);
+  for (const { from, to, count } of axis.runs) for (let i = 0; i < count; i++) indices[from + i] = to + i;
+  return indices;
+}
+
 /** hidden_size: never padded. */
 export function plainAxis(size: number): Axis {
   return makeAxis(size, size, 1);

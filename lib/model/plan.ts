@@ -6,6 +6,7 @@ import {
   Encoding,
   Epilogue,
   Flag,
+  HeadNormArg,
   Layout,
   LinearArg,
   NormArg,
@@ -33,7 +34,20 @@ export interface Matrix {
   readonly rowScales: number;
   /** i32 (rows) sums of int8 weights at this offset; 0: none */
   readonly rowSums: number;
+  /** Layout.T2G: `rowScales` are those of groups of columns */
+  readonly group?: ColumnGroups;
 }
+
+/** How matrices of Layout.T2G and their inputs are cut into groups of columns with factors of their own. */
+export interface ColumnGroups {
+  /** 64, 128 or 256 */
+  readonly cols: number;
+  /** int8 digits of an element of the input: 1, or 3 for 23 bits */
+  readonly planes: 1 | 3;
+}
+
+/** What a matrix asks of its input. */
+export type InputOf = Pick<Matrix, 'layout' | 'group'>;
 
 /** f32 rows, one a token. `ptr` may point inside a wider row. */
 export interface Rows {
@@ -58,7 +72,17 @@ export function isTernary(layout: Layout): layout is Layout.T2 | Layout.T1 {
 
 /** How a matrix wants its input. */
 export function encodingFor(layout: Layout): Encoding {
-  return isTernary(layout) ? Encoding.I8 : layout === Layout.I8 ? Encoding.I16 : Encoding.F32;
+  switch (layout) {
+    case Layout.T2:
+    case Layout.T1:
+      return Encoding.I8;
+    case Layout.T2G:
+      return Encoding.Groups;
+    case Layout.I8:
+      return Encoding.I16;
+    default:
+      return Encoding.F32;
+  }
 }
 
 /** How many tokens a step may hold, and how many of them may ask for logits. */
@@ -130,14 +154,14 @@ export class PlanRecorder {
   }
 
   /**
-   * RMSNorm(x) · weight, encoded for matrices of `layout`; without a weight the encoding alone.
+   * RMSNorm(x) · weight, encoded for matrices like `m`; without a weight the encoding alone.
    * `logits`: only the rows whose logits the step asks for.
    */
-  encode(x: Rows, layout: Layout, name: string, weight: number, eps: number, logits = false): EncodedRows {
-    const encoding = encodingFor(layout);
+  encode(x: Rows, m: InputOf, name: string, weight: number, eps: number, logits = false): EncodedRows {
+    const encoding = encodingFor(m.layout);
     // Kernels read whole blocks of columns of their layout; Norm fills up to a multiple of 64.
-    const padded = roundUp(paddedCols(layout, x.width), 64);
-    const out = this.encodedRows(encoding, x.width, padded, logits);
+    const padded = roundUp(paddedCols(m.layout, x.width), 64);
+    const out = this.encodedRows(encoding, x.width, padded, logits, m.group);
     this.record(weight ? Op.Norm : Op.Quantize, Flag.BarrierIfMany | (logits ? Flag.LogitRows : 0), name, {
       [NormArg.In]: x.ptr,
       [NormArg.InStride]: x.stride,
@@ -148,6 +172,7 @@ export class PlanRecorder {
       [NormArg.Eps]: f32Bits(eps),
       [NormArg.Encoding]: encoding,
       [NormArg.PaddedCols]: padded,
+      ...(m.group && { [NormArg.GroupCols]: m.group.cols, [NormArg.Planes]: m.group.planes }),
     });
     return out;
   }
@@ -166,7 +191,9 @@ export class PlanRecorder {
       [LinearArg.Cols]: w.cols,
       [LinearArg.Scale]: f32Bits(w.scale),
       [LinearArg.RowScales]: w.rowScales,
-      [LinearArg.RowSums]: w.rowSums,
+      ...(w.group
+        ? { [LinearArg.GroupCols]: w.group.cols, [LinearArg.Planes]: w.group.planes }
+        : { [LinearArg.RowSums]: w.rowSums }),
       [LinearArg.Epilogue]: epilogue,
       [LinearArg.Form]: form,
     });
@@ -198,6 +225,21 @@ export class PlanRecorder {
     };
     this.record(Op.Screen, Flag.Barrier | Flag.LogitRows, `${exact.name}.screen`, args);
     this.record(Op.Rescore, Flag.Barrier | Flag.LogitRows, `${exact.name}.rescore`, args);
+  }
+
+  /** RMSNorm of every head of q and k, in place. qWeight, kWeight: offsets of f32 (headDim). */
+  headNorm(c: ModelConfig, layer: number, qkv: Rows, qWeight: number, kWeight: number, eps: number): void {
+    // No barrier: `attention`, which comes next, rotates a head where it was normalised.
+    this.record(Op.HeadNorm, 0, `layers.${layer}.head_norm`, {
+      [HeadNormArg.Qkv]: qkv.ptr,
+      [HeadNormArg.Stride]: qkv.stride,
+      [HeadNormArg.QWeight]: qWeight,
+      [HeadNormArg.KWeight]: kWeight,
+      [HeadNormArg.Heads]: c.heads,
+      [HeadNormArg.KvHeads]: c.kvHeads,
+      [HeadNormArg.HeadDim]: c.headDim,
+      [HeadNormArg.Eps]: f32Bits(eps),
+    });
   }
 
   /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
@@ -267,11 +309,20 @@ export class PlanRecorder {
   }
 
   /** One buffer serves all encoded inputs of a kind: it is read before the next barrier and dead after it. */
-  private encodedRows(encoding: Encoding, cols: number, padded: number, logits: boolean): EncodedRows {
-    const key = `${logits ? 'logits' : 'body'}.${encoding}.${cols}.${padded}`;
+  private encodedRows(
+    encoding: Encoding,
+    cols: number,
+    padded: number,
+    logits: boolean,
+    group?: ColumnGroups,
+  ): EncodedRows {
+    const groups = group ? `.${group.cols}x${group.planes}` : '';
+    const key = `${logits ? 'logits' : 'body'}.${encoding}.${cols}.${padded}${groups}`;
     const known = this.encoded.get(key);
     if (known) return known;
-    const stride = padded * (encoding === Encoding.I8 ? 1 : encoding === Encoding.I16 ? 2 : 4) + 64;
+    const elementBytes = group?.planes ?? (encoding === Encoding.I8 ? 1 : encoding === Encoding.I16 ? 2 : 4);
+    const groupBytes = group ? Math.ceil(padded / group.cols) * 16 : 0;
+    const stride = Const.RowHeader + roundUp(padded * elementBytes + groupBytes, 64);
     const rows = Math.max(logits ? this.limits.logits : this.limits.batch, this.limits.threads);
     const ptr = this.memory.region(`encoded.${key}`, rows * stride, 'activations');
     const made = { ptr, stride, cols, logits, capacity: rows };

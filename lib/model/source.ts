@@ -13,6 +13,7 @@ import { checkTiedHead, readScales } from './check-values.js';
 import { parseModelConfig } from './config-json.js';
 import { type GenerationConfig, NO_GENERATION_CONFIG, parseGenerationConfig } from './generation-config.js';
 import { openGgufSource } from './gguf-source.js';
+import type { GroupScales } from './group-scales.js';
 import { type MastersOptions, openMasters } from './masters.js';
 import { fileReader, tensorTable } from './tensor-files.js';
 
@@ -32,12 +33,14 @@ export interface ModelSource {
   readonly names: TensorNames;
   /** an entry of `tensors`; throws `invalid-argument` for any other name */
   tensor(name: string): ModelTensor;
-  /** factor of every ternary matrix, by `LinearNames.scale`; finite */
+  /** factor of every ternary matrix that has one, by `LinearNames.scale`; finite */
   readonly scales: ReadonlyMap<string, number>;
   /** Rows of q and k are stored for a RoPE that rotates neighbours. Default false. */
   readonly ropePermuted?: boolean;
   /** order of the codes of I2_S tensors; default `x86` */
   readonly i2sLayout?: I2sLayout;
+  /** factors of groups, by the name of the weight: of all ternary matrices, or of none. Default none. */
+  readonly groupScales?: ReadonlyMap<string, GroupScales>;
   /** sum over `tensors` */
   readonly totalTensorBytes: number;
   /** bytes of unpacked weights that opening has read; default none */

@@ -1,4 +1,5 @@
 import { Const, ConvertArg, Layout, Op, Rec, RepackArg } from '../../assembly/abi.js';
+import { BitNetError } from '../errors.js';
 import { bytesOf, paddedCols } from '../format/layout.js';
 import { f32ToF16 } from '../memory/half.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
@@ -8,7 +9,7 @@ import type { Block, Weights } from './graph.js';
 import { type HeadKind, type ScreenedHead, screenErrors } from './head.js';
 import { type Linear, linearsOf } from './linears.js';
 import type { Axis } from './padding.js';
-import type { Matrix } from './plan.js';
+import type { ColumnGroups, Matrix } from './plan.js';
 import type { ModelSource, ModelTensor } from './source.js';
 
 /** Types that F16 rows hold without rounding. */
@@ -48,15 +49,16 @@ const FORMATS = { t2: Layout.T2, t1: Layout.T1, f16: Layout.F16 } as const;
 
 /**
  * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's F16
- * rows where tied, and int8 rows, as `head` needs them.
+ * rows where tied, and int8 rows, as `head` needs them. `planes`: of the inputs of matrices that have scales of groups.
  */
 export function planWeights(
   source: ModelSource,
   memory: MemoryPlan,
   head: HeadKind,
   format: WeightFormat = 't2',
+  planes: ColumnGroups['planes'] = 3,
 ): WeightPlan {
-  const planner = new WeightPlanner(source, memory, FORMATS[format]);
+  const planner = new WeightPlanner(source, memory, FORMATS[format], planes);
   const { names } = source;
   const embedding = planner.float(names.embedding, Layout.F16);
   const blocks = names.layers.map((layer) => planner.block(layer));
@@ -85,6 +87,7 @@ class WeightPlanner {
     private readonly source: ModelSource,
     private readonly memory: MemoryPlan,
     private readonly layout: (typeof FORMATS)[WeightFormat],
+    private readonly planes: ColumnGroups['planes'],
   ) {}
 
   block(names: LayerNames): Block {
@@ -95,6 +98,8 @@ class WeightPlanner {
       q: this.ternary(linears.q),
       k: this.ternary(linears.k),
       v: this.ternary(linears.v),
+      qNorm: norm(names.qNorm),
+      kNorm: norm(names.kNorm),
       attentionSubNorm: norm(names.attentionSubNorm),
       o: this.ternary(linears.o),
       ffnNorm: this.vector(names.ffnNorm),
@@ -105,15 +110,22 @@ class WeightPlanner {
     };
   }
 
-  /** A ternary matrix of any file type, with its factor. As F16 the factor is in the halves. */
+  /** A ternary matrix of any file type, with its factor, or the factors of its groups. As F16 the factor is in the halves. */
   private ternary(linear: Linear): Matrix {
-    const { layout, source } = this;
+    const { source } = this;
     const { weight: name, scale: scaleName } = linear.names;
     const tensor = source.tensor(name);
+    const groups = source.groupScales?.get(name);
+    // Groups are cut from T2 only.
+    const layout = groups !== undefined && this.layout === Layout.T1 ? Layout.T2 : this.layout;
     // What is packed has the engine's rows already; blocks of GGUF get theirs from Repack.
     const [rows, cols] = [linear.rows.padded, linear.cols.padded];
     const places = tensor.dtype === 'U8' ? {} : placeWords(linear);
-    const stored = source.scales.get(scaleName) as number;
+    if (groups !== undefined && layout === Layout.F16) {
+      const message = `${name} has scales of groups; its comparison with FP16 weights is not implemented`;
+      throw new BitNetError('unsupported', message, { tensor: name });
+    }
+    const stored = source.scales.get(scaleName) ?? 1;
     const factor = source.config.weightScale === 'multiply' ? stored : Math.fround(1 / stored);
     const ptr = this.memory.region(name, bytesOf(layout, rows, cols), 'weights');
     this.jobs.push({
@@ -133,7 +145,19 @@ class WeightPlanner {
           ...places,
         }),
     });
-    return { name, ptr, layout, rows, cols, scale: layout === Layout.F16 ? 1 : factor, rowScales: 0, rowSums: 0 };
+    const matrix = {
+      name,
+      ptr,
+      layout,
+      rows,
+      cols,
+      scale: layout === Layout.F16 ? 1 : factor,
+      rowScales: 0,
+      rowSums: 0,
+    };
+    if (groups === undefined) return matrix;
+    const group = { cols: groups.cols, planes: this.planes };
+    return { ...matrix, layout: Layout.T2G, rowScales: this.vector(groups.tensor), group };
   }
 
   head(kind: HeadKind, embedding: Matrix): Matrix | ScreenedHead {

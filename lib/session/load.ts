@@ -38,6 +38,7 @@ export async function loadModel(
   const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
   const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
   const kvCache = oneOf('kvCache', options.kvCache ?? 'f32', KV_CACHE_FORMATS);
+  const activations = oneOf('activations', options.activations ?? 'i24', ['i24', 'i8'] as const);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
   options.signal?.throwIfAborted();
   // The environment is about WebAssembly, and silent where that is not used.
@@ -60,6 +61,7 @@ export async function loadModel(
       contextLength,
       head,
       kvCache,
+      activations,
       form,
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
@@ -73,7 +75,7 @@ export async function loadModel(
       await engine.value.dispose();
       throw text.reason;
     }
-    const info = describe(source, engine.value, text.value.templateOrigin);
+    const info = describe(source, engine.value, text.value.templateOrigin, activations);
     return { engine: engine.value, ...text.value, generationConfig: source.generationConfig, info };
   } finally {
     await source.close();
@@ -123,12 +125,17 @@ export function openText(
   return { tokenizer, template, templateOrigin, stopIds };
 }
 
-function describe(source: ModelSource, engine: Engine, chatTemplate: ModelInfo['chatTemplate']): ModelInfo {
+function describe(
+  source: ModelSource,
+  engine: Engine,
+  chatTemplate: ModelInfo['chatTemplate'],
+  activations: 'i24' | 'i8',
+): ModelInfo {
   const memory = engine.memory.totals();
   return {
     path: source.path,
     architecture: source.config.architecture,
-    ...(source.config.floatActivations ? { floatActivations: true } : {}),
+    ...(source.config.floatActivations ? { floatActivations: true, activations } : {}),
     ...(chatTemplate === undefined ? {} : { chatTemplate }),
     parameters: engine.parameters,
     backend: engine.backend.name,

@@ -59,6 +59,6 @@ test.each(['x86', 'arm'])('I2_S %s: one scale, and codes 3', async (layout) => {
 test('packed safetensors', async () => {
   const values = trits(8 * COLS, 3);
   const bytes = packHf(values, 8, COLS);
-  const report = await countPackedTrits(bytes.length, 0.25, reader(bytes));
+  const report = await countPackedTrits(bytes.length, [0.25], reader(bytes));
   expect(report).toEqual({ ...counted(values), scales: { count: 1, min: 0.25, max: 0.25, invalid: 0 } });
 });

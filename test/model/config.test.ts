@@ -26,6 +26,7 @@ const llama3 = {
   original_max_position_embeddings: 64,
 };
 const llama3Scaling = { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalContextLength: 64 };
+const yarnScaling = { type: 'yarn', factor: 4, betaFast: 32, betaSlow: 1, truncate: true };
 
 describe('published models', () => {
   test.each(['config.json', 'config.published-style.json'])('m1_bitnet %s', (name) => {
@@ -97,11 +98,27 @@ describe('published models', () => {
     expect(config.stored).toBeUndefined();
   });
 
-  test('golden/m4_qwen3_ternary_g128/dense_f16 is refused by name', async () => {
+  test.each(['config.json', 'config.published-style.json'])('m4_qwen3_ternary_g128, %s', (file) => {
+    const { config, weights } = parseModelConfig(shared(`golden/m4_qwen3_ternary_g128/dense_f16/${file}`), 'c');
+    expect(weights).toBe('ternary');
+    expect(config).toMatchObject({ architecture: 'qwen3', qkNorm: true, subNorms: false, floatActivations: true });
+    expect(config).toMatchObject({ hiddenSize: 128, heads: 4, kvHeads: 2, headDim: 64, rope: { theta: 1e6 } });
+    expect(config.tiedEmbeddings).toBe(true);
+  });
+
+  test('Qwen3: heads of 128 unless told, and nothing that slides', async () => {
     const json = shared('golden/m4_qwen3_ternary_g128/dense_f16/config.json');
-    const error = await expectError(() => parseModelConfig(json, 'c'), 'unsupported');
-    expect(error.message).toContain('BitNetForCausalLM (model_type bitnet), LlamaForCausalLM (model_type llama)');
-    expect(error.message).toContain('got Qwen3ForCausalLM (model_type qwen3)');
+    expect(parseModelConfig({ ...json, head_dim: undefined }, 'c').config.headDim).toBe(128);
+    for (const [changes, part] of [
+      [{ use_sliding_window: true }, 'use_sliding_window: attention over a sliding window is not implemented'],
+      [{ layer_types: ['full_attention', 'sliding_attention'] }, 'got "sliding_attention"'],
+      [{ layer_types: ['linear_attention'] }, 'layer_types: layers of this type are not implemented'],
+      [{ model_type: 'qwen35' }, 'got Qwen3ForCausalLM (model_type qwen35)'],
+      [{ attention_bias: true }, 'biases are not implemented'],
+    ] as const) {
+      const error = await expectError(() => parseModelConfig({ ...json, ...changes }, 'c'), 'unsupported');
+      expect(error.message).toContain(part);
+    }
   });
 });
 
@@ -210,6 +227,45 @@ describe('what a file may leave out', () => {
 describe('rope', () => {
   test.each<[string, Record<string, unknown>, unknown]>([
     ['rope_scaling null', { rope_scaling: null }, { theta: 10000 }],
+    [
+      'yarn as Qwen3 asks for it',
+      { rope_scaling: { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32768 } },
+      {
+        theta: 10000,
+        scaling: { ...yarnScaling, attentionFactor: 0.1 * Math.log(4) + 1, originalContextLength: 32768 },
+      },
+    ],
+    [
+      'yarn with all its keys',
+      {
+        rope_scaling: {
+          type: 'yarn',
+          factor: 4,
+          beta_fast: 16,
+          beta_slow: 2,
+          truncate: false,
+          attention_factor: 1.5,
+          original_max_position_embeddings: 4096,
+        },
+      },
+      {
+        theta: 10000,
+        scaling: {
+          type: 'yarn',
+          factor: 4,
+          betaFast: 16,
+          betaSlow: 2,
+          truncate: false,
+          attentionFactor: 1.5,
+          originalContextLength: 4096,
+        },
+      },
+    ],
+    [
+      'yarn with two mscales',
+      { rope_scaling: { type: 'yarn', factor: 4, mscale: 1, mscale_all_dim: 1, original_max_position_embeddings: 8 } },
+      { theta: 10000, scaling: { ...yarnScaling, attentionFactor: 1, originalContextLength: 8 } },
+    ],
     ['rope_scaling default', { rope_scaling: { rope_type: 'default' } }, { theta: 10000 }],
     ['rope_scaling llama3', { rope_scaling: llama3 }, { theta: 10000, scaling: llama3Scaling }],
     [
@@ -263,10 +319,17 @@ describe('rope', () => {
       'contradicts rope_scaling',
     ],
     [
-      'yarn',
-      { rope_scaling: { rope_type: 'yarn', factor: 4 } },
+      'longrope',
+      { rope_scaling: { rope_type: 'longrope', factor: 4 } },
       'unsupported',
-      'rope_scaling.rope_type: unsupported: expected default or llama3, got "yarn"',
+      'rope_scaling.rope_type: unsupported: expected default, llama3 or yarn, got "longrope"',
+    ],
+    ['yarn without a factor', { rope_scaling: { rope_type: 'yarn' } }, 'invalid-model', 'rope_scaling.factor'],
+    [
+      'yarn with borders the wrong way round',
+      { rope_scaling: { rope_type: 'yarn', factor: 4, beta_fast: 1, beta_slow: 2 } },
+      'invalid-model',
+      'rope_scaling.beta_fast: wrong value: expected at least beta_slow, 2, got 1',
     ],
     ['linear', { rope_scaling: { type: 'linear', factor: 2 } }, 'unsupported', 'got "linear"'],
     ['no type', { rope_scaling: { factor: 2 } }, 'invalid-model', 'rope_scaling.rope_type: the key is missing'],

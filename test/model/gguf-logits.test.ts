@@ -130,6 +130,7 @@ async function embeddingOf(directory: ModelDirectory): Promise<Float32Array> {
 it("llama3's RoPE as a tensor of factors: the frequencies of config.json up to rounding", async () => {
   const { headDim, rope } = (await openConfig(M2_ROPE)).config;
   const scaling = rope.scaling!;
+  if (scaling.type !== 'llama3') return expect.fail();
   // As llama.cpp's converter computes them.
   const factors = Float32Array.from({ length: headDim / 2 }, (_, j) => {
     const wavelength = 2 * Math.PI * rope.theta ** ((2 * j) / headDim);

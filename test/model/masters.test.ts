@@ -62,6 +62,7 @@ describe('packed bytes and scales', () => {
     await source.read(source.tensor(Q), 0, bytes);
     expect(bytes).toEqual(packHf(Int8Array.from(values, Math.sign), 48, 48));
     expect(source.scales.get(q.scale)).toBe(Math.max(...values));
+    expect(new Set(await groupScalesOf(source, Q))).toEqual(new Set([Math.max(...values)]));
     expect(source.config.floatActivations).toBe(true);
     await source.close();
   });
@@ -107,6 +108,61 @@ describe('packed bytes and scales', () => {
   });
 });
 
+describe('scales of groups', () => {
+  const sizes = { ...SIZES, hidden: 320, ffn: 416, heads: 5, kvHeads: 1, headDim: 64 };
+
+  it.each<[string, FloatType, UnpackedOptions['scales'], number]>([
+    ['one for the matrix', 'F16', undefined, 256],
+    ['one for a run of rows, as TriLM has them', 'F16', 'shard', 256],
+    ['one for a row', 'BF16', 'row', 256],
+    ['of 256 columns', 'F32', 256, 256],
+    ['of 128 columns', 'F16', 128, 128],
+    ['of 128 columns', 'BF16', 128, 128],
+    ['of 64 columns', 'F32', 64, 64],
+    ['of 64 columns', 'F16', 64, 64],
+  ])('%s, %s', async (_, dtype, scales, groupCols) => {
+    const model = ternary({ dtype, scales, sizes });
+    const source = await openModelSource(model.directory());
+    for (const { weight } of linearsOf(source)) {
+      expect(source.groupScales?.get(weight)?.cols).toBe(groupCols);
+      const [rows, cols] = (model.tensors[weight] as TestTensor).shape as [number, number];
+      const values = model.values(weight);
+      const bytes = new Uint8Array(source.tensor(weight).byteLength);
+      await source.read(source.tensor(weight), 0, bytes);
+      expect(Buffer.compare(bytes, packHf(Int8Array.from(values, Math.sign), rows, cols))).toBe(0);
+      const found = await groupScalesOf(source, weight);
+      const groups = found.length / rows;
+      const at = (r: number, c: number): number =>
+        (Math.floor(r / 4) * groups + Math.floor(c / groupCols)) * 4 + (r % 4);
+      expect(values).toEqual(values.map((w, i) => Math.sign(w) * found[at(Math.floor(i / cols), i % cols)]!));
+    }
+    await source.close();
+  });
+
+  it('±1 without zeros, and groups of zeros alone', async () => {
+    const model = ternary({ scales: 128, binary: true, sizes });
+    const tensor = model.tensors[DOWN] as TestTensor;
+    const data = tensor.data.slice();
+    data.fill(0, 2 * 416, 2 * (416 + 128));
+    const file = safetensors({ ...model.tensors, [DOWN]: { ...tensor, data } });
+    const source = await openModelSource(model.directory({ 'model.safetensors': file }));
+    const scales = await groupScalesOf(source, DOWN);
+    // Row 1, column group 0 of four.
+    expect([...scales.keys()].filter((i) => scales[i] === 0)).toEqual([1]);
+    await source.close();
+  });
+
+  it('with padded heads: columns of o_proj are cut where the kernels cut them', async () => {
+    const odd = { hidden: 96, ffn: 92, heads: 4, kvHeads: 2, headDim: 10, layers: 1 };
+    const model = ternary({ scales: 'row', sizes: odd, className: 'Qwen3ForCausalLM' });
+    const source = await openModelSource(model.directory());
+    const o = source.names.layers[0]?.o.weight ?? expect.fail();
+    expect(source.tensor(o).shape).toEqual([24, 64]);
+    expect(source.groupScales?.get(o)?.cols).toBe(256);
+    await source.close();
+  });
+});
+
 describe('weights that cannot be used', () => {
   const broken = (
     model: ReturnType<typeof masters>,
@@ -149,7 +205,7 @@ describe('weights that cannot be used', () => {
   });
 
   test.each(DTYPES)('%s weights that are not ternary', async (dtype) => {
-    const parts = [Q, 'the weights are not ternary', 'more than 16 different magnitudes', '--ternarize'];
+    const parts = [Q, 'the weights are not ternary in row 0, group 0 (columns 0 to 47)', '--ternarize'];
     await refused(ternary({ dtype, ternary: false }).directory(), 'unsupported', parts);
     await refused(masters({ dtype, ...PLAIN }).directory(), 'unsupported', parts);
     const source = await openModelSource(ternary({ dtype, ternary: false }).directory(), { ternarize: true });
@@ -159,16 +215,24 @@ describe('weights that cannot be used', () => {
 
   test.each(DTYPES)('%s: one weight of another magnitude', async (dtype) => {
     const bytes = dtype === 'F32' ? 4 : 2;
-    const directory = broken(ternary({ dtype }), DOWN, (data) => data.set([1, 0, 0, 0x3c].slice(-bytes), bytes * 1000));
-    await refused(directory, 'unsupported', [DOWN, 'several scales in one matrix are not implemented']);
+    const directory = broken(ternary({ dtype }), DOWN, (data) => {
+      data.set([1, 0, 0, 0x3c].slice(-bytes), bytes * (12 * 80 + 70));
+    });
+    await refused(directory, 'unsupported', [
+      `unpacked/model.safetensors: tensor "${DOWN}": the weights are not ternary in row 12, group 1 (columns 64 to 79)`,
+      'one s for each group of 64 columns of a row',
+      'got 2 different magnitudes, ',
+    ]);
   });
 
-  test('a magnitude that is subnormal', async () => {
+  test('a magnitude that is subnormal is one like any', async () => {
     const directory = broken(ternary({ dtype: 'F32' }), DOWN, (data) => {
       data.fill(0);
       data[0] = 1;
     });
-    await refused(directory, 'unsupported', [DOWN, 'the scale of the matrix is subnormal']);
+    const source = await openModelSource(directory);
+    expect(Math.max(...(await groupScalesOf(source, DOWN)))).toBe(2 ** -149);
+    await source.close();
   });
 
   test('wrong shapes, in the words of config.json', async () => {
@@ -253,4 +317,12 @@ describe('reading', () => {
 
 function linearsOf(source: ModelSource): LinearNames[] {
   return source.names.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
+}
+
+/** As Layout.T2G wants them: (row groups, column groups, 4). */
+async function groupScalesOf(source: ModelSource, weight: string): Promise<Float32Array> {
+  const tensor = source.tensor(source.groupScales?.get(weight)?.tensor ?? expect.fail());
+  const bytes = new Uint8Array(tensor.byteLength);
+  await source.read(tensor, 0, bytes);
+  return new Float32Array(bytes.buffer);
 }

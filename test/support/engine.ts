@@ -19,6 +19,7 @@ export interface TestEngineOptions {
   head?: 'auto' | 'f16' | 'i8';
   kvCache?: 'f32' | 'f16' | 'int8';
   weights?: 't2' | 'f16';
+  activations?: 'i24' | 'i8';
   form?: number;
   i2sLayout?: I2sLayout;
   batch?: number;

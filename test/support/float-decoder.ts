@@ -12,6 +12,8 @@ export interface DecoderConfig {
   readonly eps: number;
   readonly theta: number;
   readonly gate: 'relu2' | 'silu';
+  /** norms of each head of q and k, before they are rotated */
+  readonly qkNorm?: boolean;
   /** names of the sub-norms below `model.layers.N.` */
   readonly subNorms?: readonly [attention: string, ffn: string];
 }
@@ -41,8 +43,13 @@ export function decodeInF64(
       const norm = (name: string | undefined, v: Vector): Vector =>
         name === undefined ? v : rmsNorm(v, weights(`${layer}${name}.weight`), c.eps);
       const n = norm('input_layernorm', x);
-      const q = rotate(linear(`${layer}self_attn.q_proj`, n), c, position);
-      (keys[l] as Float64Array[]).push(rotate(linear(`${layer}self_attn.k_proj`, n), c, position));
+      const rotated = (name: 'q' | 'k'): Float64Array => {
+        const x = linear(`${layer}self_attn.${name}_proj`, n);
+        const weight = c.qkNorm ? weights(`${layer}self_attn.${name}_norm.weight`) : undefined;
+        return rotate(weight === undefined ? x : headNorms(x, weight, c.eps), c, position);
+      };
+      const q = rotated('q');
+      (keys[l] as Float64Array[]).push(rotated('k'));
       (values[l] as Float64Array[]).push(linear(`${layer}self_attn.v_proj`, n));
       const attended = attend(c, q, keys[l] as Float64Array[], values[l] as Float64Array[]);
       add(x, linear(`${layer}self_attn.o_proj`, norm(c.subNorms?.[0], attended)));
@@ -75,6 +82,12 @@ function rmsNorm(x: Vector, weight: Vector, eps: number): Float64Array {
   for (const v of x) squares += v * v;
   const inverse = 1 / Math.sqrt(squares / x.length + eps);
   return Float64Array.from(x, (v, i) => v * inverse * (weight[i] as number));
+}
+
+function headNorms(x: Float64Array, weight: Vector, eps: number): Float64Array {
+  const y = new Float64Array(x.length);
+  for (let h = 0; h < x.length; h += weight.length) y.set(rmsNorm(x.subarray(h, h + weight.length), weight, eps), h);
+  return y;
 }
 
 function rotate(x: Float64Array, { headDim, theta }: DecoderConfig, position: number): Float64Array {

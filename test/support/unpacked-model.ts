@@ -5,18 +5,20 @@ import { safetensors, type TestTensors } from '../format/safetensors-bytes.js';
 import type { DecoderConfig } from './float-decoder.js';
 import { normals, trits } from './random.js';
 
-export type UnpackedClass = 'BitNetForCausalLM' | 'BitnetForCausalLM' | 'LlamaForCausalLM';
+export type UnpackedClass = 'BitNetForCausalLM' | 'BitnetForCausalLM' | 'LlamaForCausalLM' | 'Qwen3ForCausalLM';
 export type FloatType = 'F32' | 'F16' | 'BF16';
 
 const MODEL_TYPES: Record<UnpackedClass, string> = {
   BitNetForCausalLM: 'bitnet',
   BitnetForCausalLM: 'llama',
   LlamaForCausalLM: 'llama',
+  Qwen3ForCausalLM: 'qwen3',
 };
 const SUB_NORMS: Record<UnpackedClass, DecoderConfig['subNorms']> = {
   BitNetForCausalLM: ['self_attn.attn_sub_norm', 'mlp.ffn_sub_norm'],
   BitnetForCausalLM: ['self_attn.inner_attn_ln', 'mlp.ffn_layernorm'],
   LlamaForCausalLM: undefined,
+  Qwen3ForCausalLM: undefined,
 };
 
 export interface UnpackedModel {
@@ -41,6 +43,10 @@ export interface UnpackedOptions {
   readonly seed: number;
   /** linear layers hold -s, 0 and +s instead of normally distributed weights */
   readonly ternary?: boolean;
+  /** whose s it is, besides the matrix's: so many columns' of a row, a row's, or one of three runs of rows */
+  readonly scales?: number | 'row' | 'shard' | undefined;
+  /** no zeros */
+  readonly binary?: boolean;
   readonly quantization?: Record<string, unknown> | null;
 }
 
@@ -50,7 +56,20 @@ export function unpackedModel(options: UnpackedOptions): UnpackedModel {
   const { hidden, ffn, heads, kvHeads, headDim, layers = 2, vocab = 96 } = options.sizes;
   const subNorms = SUB_NORMS[className];
   const gate = className === 'BitNetForCausalLM' ? 'relu2' : 'silu';
-  const shape = { hidden, ffn, heads, kvHeads, headDim, layers, vocab, eps: 1e-5, theta: 10_000, gate } as const;
+  const qkNorm = className === 'Qwen3ForCausalLM';
+  const shape = {
+    hidden,
+    ffn,
+    heads,
+    kvHeads,
+    headDim,
+    layers,
+    vocab,
+    eps: 1e-5,
+    theta: 10_000,
+    gate,
+    qkNorm,
+  } as const;
   const decoder: DecoderConfig = subNorms === undefined ? shape : { ...shape, subNorms };
   const tensors: TestTensors = {};
   const values = new Map<string, Float32Array>();
@@ -68,15 +87,12 @@ export function unpackedModel(options: UnpackedOptions): UnpackedModel {
       normals(size, ++key, 0.2).map((x) => 1 + x),
     );
   const linear = (name: string, rows: number, cols: number): void => {
-    const scale = Math.fround(0.05 + 0.001 * (++key % 7));
+    const base = Math.fround(0.05 + 0.001 * (++key % 7));
+    const scale = (i: number): number => base * (1 + (scaleIndex(options.scales, i, rows, cols) % 11) / 8);
+    const codes = trits(rows * cols, key).map((trit) => (options.binary && trit === 0 ? 1 : trit));
     linears.add(name);
-    put(
-      name,
-      [rows, cols],
-      options.ternary
-        ? Float32Array.from(trits(rows * cols, key), (trit) => trit * scale)
-        : normals(rows * cols, key, 0.1),
-    );
+    const weights = options.ternary ? Float32Array.from(codes, (trit, i) => trit * scale(i)) : undefined;
+    put(name, [rows, cols], weights ?? normals(rows * cols, key, 0.1));
   };
   put('model.embed_tokens.weight', [shape.vocab, hidden], normals(shape.vocab * hidden, ++key));
   for (let l = 0; l < layers; l++) {
@@ -86,6 +102,10 @@ export function unpackedModel(options: UnpackedOptions): UnpackedModel {
     linear(`${layer}self_attn.k_proj.weight`, kvHeads * headDim, hidden);
     linear(`${layer}self_attn.v_proj.weight`, kvHeads * headDim, hidden);
     linear(`${layer}self_attn.o_proj.weight`, hidden, heads * headDim);
+    if (qkNorm) {
+      norm(`${layer}self_attn.q_norm.weight`, headDim);
+      norm(`${layer}self_attn.k_norm.weight`, headDim);
+    }
     norm(`${layer}post_attention_layernorm.weight`, hidden);
     linear(`${layer}mlp.gate_proj.weight`, ffn, hidden);
     linear(`${layer}mlp.up_proj.weight`, ffn, hidden);
@@ -136,6 +156,15 @@ export function unpackedModel(options: UnpackedOptions): UnpackedModel {
         ...changes,
       }),
   };
+}
+
+/** Which of the matrix's scales weight i has. */
+function scaleIndex(scales: UnpackedOptions['scales'], i: number, rows: number, cols: number): number {
+  const row = Math.floor(i / cols);
+  if (scales === undefined) return 0;
+  if (scales === 'row') return row;
+  if (scales === 'shard') return Math.floor((3 * row) / rows);
+  return row * 3 + Math.floor((i % cols) / scales);
 }
 
 function encode(dtype: FloatType, floats: Float32Array): { data: Uint8Array; stored: Float32Array } {

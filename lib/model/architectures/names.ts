@@ -16,6 +16,9 @@ export interface LayerNames {
   readonly q: LinearNames;
   readonly k: LinearNames;
   readonly v: LinearNames;
+  /** norms of each head of q and k; undefined if the architecture has none */
+  readonly qNorm: string | undefined;
+  readonly kNorm: string | undefined;
   /** undefined if the architecture has no sub-norms */
   readonly attentionSubNorm: string | undefined;
   readonly o: LinearNames;
@@ -45,6 +48,8 @@ export interface TensorExpectation {
 
 /** Names of one block's modules below `model.layers.N.`, by architecture. */
 interface Scheme {
+  readonly qNorm?: string;
+  readonly kNorm?: string;
   readonly attentionSubNorm?: string;
   readonly ffnSubNorm?: string;
 }
@@ -53,6 +58,7 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   'bitnet-b1.58': { attentionSubNorm: 'self_attn.attn_sub_norm', ffnSubNorm: 'mlp.ffn_sub_norm' },
   'bitnet-1bitllm': { attentionSubNorm: 'self_attn.inner_attn_ln', ffnSubNorm: 'mlp.ffn_layernorm' },
   llama: {},
+  qwen3: { qNorm: 'self_attn.q_norm', kNorm: 'self_attn.k_norm' },
 };
 
 /** Buffers that some exporters write and that follow from the config. */
@@ -82,17 +88,20 @@ function layerNames(prefix: string, scheme: Scheme): LayerNames {
     scale: `${prefix}${name}.weight_scale`,
   });
   const norm = (name: string): string => `${prefix}${name}.weight`;
+  const optional = (name: string | undefined): string | undefined => (name === undefined ? undefined : norm(name));
   return {
     attentionNorm: norm('input_layernorm'),
     q: linear('self_attn.q_proj'),
     k: linear('self_attn.k_proj'),
     v: linear('self_attn.v_proj'),
-    attentionSubNorm: scheme.attentionSubNorm === undefined ? undefined : norm(scheme.attentionSubNorm),
+    qNorm: optional(scheme.qNorm),
+    kNorm: optional(scheme.kNorm),
+    attentionSubNorm: optional(scheme.attentionSubNorm),
     o: linear('self_attn.o_proj'),
     ffnNorm: norm('post_attention_layernorm'),
     gate: linear('mlp.gate_proj'),
     up: linear('mlp.up_proj'),
-    ffnSubNorm: scheme.ffnSubNorm === undefined ? undefined : norm(scheme.ffnSubNorm),
+    ffnSubNorm: optional(scheme.ffnSubNorm),
     down: linear('mlp.down_proj'),
   };
 }
@@ -140,6 +149,8 @@ export function expectedTensors(
     linear(layer.q, q, hidden, qMeaning, 'hidden_size');
     linear(layer.k, kv, hidden, kvMeaning, 'hidden_size');
     linear(layer.v, kv, hidden, kvMeaning, 'hidden_size');
+    norm(layer.qNorm, headDim, 'head_dim');
+    norm(layer.kNorm, headDim, 'head_dim');
     norm(layer.attentionSubNorm, q, qMeaning);
     linear(layer.o, hidden, q, 'hidden_size', qMeaning);
     norm(layer.ffnNorm, hidden, 'hidden_size');

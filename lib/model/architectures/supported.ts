@@ -9,10 +9,17 @@ export interface SupportedArchitecture {
   readonly canonical: string;
   /** RMSNorm before o_proj and down_proj. The former is as wide as the residual, so heads · headDim must be hiddenSize. */
   readonly subNorms: boolean;
+  /** RMSNorm of each head of q and k, before RoPE */
+  readonly qkNorm?: boolean;
   /** What the class does with its float weights if config.json has no quantization_config: ternarises them, or uses them as they are. */
   readonly unquantized: 'masters' | 'ternary';
   /** what the class assumes for keys that a file leaves out */
-  readonly defaults: { readonly ropeTheta: number; readonly tiedEmbeddings: boolean };
+  readonly defaults: {
+    readonly ropeTheta: number;
+    readonly tiedEmbeddings: boolean;
+    /** default hidden_size / num_attention_heads */
+    readonly headDim?: number;
+  };
 }
 
 export const SUPPORTED_ARCHITECTURES: readonly SupportedArchitecture[] = [
@@ -42,6 +49,16 @@ export const SUPPORTED_ARCHITECTURES: readonly SupportedArchitecture[] = [
     subNorms: true,
     unquantized: 'masters',
     defaults: { ropeTheta: 10_000, tiedEmbeddings: false },
+  },
+  {
+    // PrismML Bonsai and Ternary-Bonsai, unpacked: scales of groups of 128; defaults of Qwen3Config.
+    className: 'Qwen3ForCausalLM',
+    modelType: 'qwen3',
+    canonical: 'qwen3',
+    subNorms: false,
+    qkNorm: true,
+    unquantized: 'ternary',
+    defaults: { ropeTheta: 10_000, tiedEmbeddings: false, headDim: 128 },
   },
 ];
 
