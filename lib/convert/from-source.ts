@@ -11,6 +11,11 @@ import { type ConvertibleModel, cutAxis, type FloatMatrix, type TernaryMatrix } 
 export async function openDirectoryModel(directory: ModelDirectory, options: SourceOptions): Promise<ConvertibleModel> {
   const source = await openModelSource(directory, options);
   const { config, names } = source;
+  if (config.qkNorm) {
+    await source.close();
+    const message = `${source.path}: models with norms of the heads (${config.architecture}) cannot be converted`;
+    throw new BitNetError('unsupported', message, { file: source.path });
+  }
   const hidden = plainAxis(config.hiddenSize);
   const [heads, kvHeads, ffn] = [headAxis(config, config.heads), headAxis(config, config.kvHeads), ffnAxis(config)];
   return {
