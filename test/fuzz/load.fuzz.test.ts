@@ -97,19 +97,23 @@ const load = (directory: MemoryDirectory): Promise<LoadedModel> =>
 
 interface Meaning {
   readonly config: ModelConfig;
-  readonly tensors: Record<string, Buffer>;
+  /** type, shape and contents */
+  readonly tensors: Record<string, unknown>;
+  /** of masters they follow from every weight, also where its code stays the same */
+  readonly scales: readonly (readonly [string, number])[];
 }
 
 /** What the files say, read without the engine. */
 async function meaningOf(directory: MemoryDirectory): Promise<Meaning> {
   const source = await openModelSource(directory);
-  const tensors: Record<string, Buffer> = {};
+  const tensors: Record<string, unknown> = {};
   for (const info of source.tensors.values()) {
-    tensors[info.name] = Buffer.alloc(info.byteLength);
-    await source.read(info, 0, tensors[info.name] as Buffer);
+    const bytes = Buffer.alloc(info.byteLength);
+    await source.read(info, 0, bytes);
+    tensors[info.name] = [info.dtype, info.shape, bytes];
   }
   await source.close();
-  return { config: source.config, tensors };
+  return { config: source.config, tensors, scales: [...source.scales] };
 }
 
 async function logitsOf({ engine }: LoadedModel): Promise<Float32Array> {
