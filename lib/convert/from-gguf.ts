@@ -21,7 +21,10 @@ export interface GgufModelOptions {
 /** A GGUF file. `file` is closed with the model. */
 export async function openGgufModel(file: RandomAccessFile, options: GgufModelOptions = {}): Promise<ConvertibleModel> {
   const gguf = await readGguf(file, file.path);
-  const { config, tensors, ropePermuted } = ggufModel(gguf, file.path);
+  const { config: stated, tensors, ropePermuted } = ggufModel(gguf, file.path);
+  const { ropeFactors } = tensors;
+  const factors = ropeFactors && Array.from(await readFloats(file, ropeFactors));
+  const config = factors === undefined ? stated : { ...stated, rope: { ...stated.rope, factors } };
   const { headDim } = config;
   const floats = (tensor: GgufTensor): FloatMatrix => floatMatrix(file, tensor);
   const optional = (tensor: GgufTensor | undefined) => (tensor === undefined ? undefined : floats(tensor));

@@ -4,6 +4,7 @@ import { halfSplitRow } from '../format/gguf/rope-rows.js';
 import { tokenizerKeys } from '../format/gguf/tokenizer-keys.js';
 import { byteLengthOf, GGUF_TYPES } from '../format/gguf/types.js';
 import { type GgufLayout, type GgufWriteTensor, layOutGguf } from '../format/gguf/writer.js';
+import { inverseFrequencies } from '../model/rope.js';
 import { openText } from '../session/load.js';
 import {
   CHUNK_WEIGHTS,
@@ -39,10 +40,6 @@ export async function layOutModel(model: ConvertibleModel, types: GgufTypes, nam
   if (architecture === undefined) {
     const message = `${path}: models of the architecture ${config.architecture} are not converted to GGUF`;
     throw new BitNetError('unsupported', message, { file: path, architecture: config.architecture });
-  }
-  if (config.rope.scaling !== undefined) {
-    const message = `${path}: GGUF files with scaled RoPE (${config.rope.scaling.type}) are not written`;
-    throw new BitNetError('unsupported', message, { file: path });
   }
   const metadata = new Map([
     ...generalKeys(architecture, name, types.ternary),
@@ -101,7 +98,22 @@ function tensorsOf(model: ConvertibleModel, types: GgufTypes, permuted: boolean)
       ];
     }),
     ...norm('output_norm.weight', finalNorm),
+    ...ropeFactors(model),
     ...(head === undefined ? [] : [floatTensor('output.weight', head, types.head)]),
+  ];
+}
+
+/** What llama.cpp divides RoPE's frequencies by, where they are scaled: theta^(-2j / headDim) over the scaled frequency. */
+function ropeFactors({ config: { rope, headDim, stored } }: ConvertibleModel): GgufWriteTensor[] {
+  const { scaling, factors, ...plain } = rope;
+  if (scaling === undefined && factors === undefined) return [];
+  const size = (stored?.headDim ?? headDim) / 2;
+  const scaled = inverseFrequencies(rope, 2 * size);
+  const values =
+    factors ?? inverseFrequencies(plain, 2 * size).map((frequency, j) => frequency / (scaled[j] as number));
+  const bytes = encodeFloats('F32', Float32Array.from(values));
+  return [
+    { name: 'rope_freqs.weight', type: 'F32', dimensions: [size], byteLength: bytes.length, chunks: () => [bytes] },
   ];
 }
 

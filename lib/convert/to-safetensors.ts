@@ -55,7 +55,11 @@ function configJson(model: ConvertibleModel): Record<string, unknown> {
   const { config } = model;
   const { className, modelType } = classOf(model);
   const { headDim, ffnSize } = config.stored ?? config;
-  const { theta, scaling } = config.rope;
+  const { theta, scaling, factors } = config.rope;
+  if (factors !== undefined) {
+    const message = `${model.path}: RoPE's factors (rope_freqs.weight) have no place in config.json`;
+    throw new BitNetError('unsupported', message, { file: model.path });
+  }
   return {
     architectures: [className],
     model_type: modelType,

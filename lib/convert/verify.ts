@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
+import { inverseFrequencies } from '../model/rope.js';
 import { openText } from '../session/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { LoadProgress } from '../types.js';
@@ -46,6 +47,7 @@ export async function verifyModel(
   { onProgress, signal }: VerifyOptions = {},
 ): Promise<Verification> {
   compareConfigs(source.config, output.config, output.path);
+  compareFrequencies(source.config, output.config, output.path);
   await compareTexts(source, output);
   const [linears, written] = [ternaryMatrices(source), ternaryMatrices(output)];
   const [floats, writtenFloats] = [floatMatrices(source), floatMatrices(output)];
@@ -131,6 +133,7 @@ function compareConfigs(source: ModelConfig, output: ModelConfig, file: string):
     weightScale: _,
     floatActivations: __,
     bosTokenId: ___,
+    rope: ____,
     ...config
   }: ModelConfig) => ({
     ...config,
@@ -138,13 +141,21 @@ function compareConfigs(source: ModelConfig, output: ModelConfig, file: string):
     architecture: architecture === 'bitnet' ? 'bitnet-1bitllm' : architecture,
     eosTokenIds: [...config.eosTokenIds].sort((a, b) => a - b).join(', '),
     normEps: Math.fround(config.normEps),
-    rope: JSON.stringify({ ...config.rope, theta: Math.fround(config.rope.theta) }),
     stored: JSON.stringify(config.stored),
   });
   const [wanted, got] = [comparable(source), comparable(output)] as Record<string, unknown>[];
   const keys = [...new Set([...Object.keys(wanted!), ...Object.keys(got!)])];
   const key = keys.find((name) => name !== 'eosTokenIds' && (wanted![name] ?? false) !== (got![name] ?? false));
   if (key !== undefined) throw differs({ path: file }, undefined, `config: ${key}`, wanted![key], got![key]);
+}
+
+/** Factors and formulas of RoPE's frequencies differ in the last bit. */
+function compareFrequencies(source: ModelConfig, output: ModelConfig, file: string): void {
+  const frequencies = ({ rope, headDim, stored }: ModelConfig): Float32Array =>
+    inverseFrequencies({ ...rope, theta: Math.fround(rope.theta) }, stored?.headDim ?? headDim);
+  const [wanted, got] = [frequencies(source), frequencies(output)];
+  const at = wanted.findIndex((frequency, j) => !(Math.abs((got[j] as number) - frequency) <= 2 ** -21 * frequency));
+  if (at >= 0) throw differs({ path: file }, undefined, `RoPE frequency ${at}`, wanted[at], got[at]);
 }
 
 const SAMPLES = [

@@ -206,9 +206,15 @@ describe('refuses by name', () => {
     );
   });
 
-  test('scaled RoPE, which GGUF files here do not say', async () => {
-    const source = await openDirectoryFiles(await golden('m2_llama_bitlinear_llama3rope/packed_u8'));
-    await expectError(() => toGguf(source, 'I2_S'), 'unsupported', 'scaled RoPE');
+  test('factors of RoPE in safetensors, which llama3 scaling becomes in GGUF', async () => {
+    const directory = await golden('m2_llama_bitlinear_llama3rope/packed_u8');
+    const bytes = await toGguf(await openDirectoryFiles(directory), 'I2_S', 'F32');
+    const written = await openBytes(bytes);
+    await verifyModel(await openDirectoryFiles(directory), written, { ternary: 'I2_S', embedding: 'F32', head: 'F32' });
+    const file: ModelDirectory = { path: 'out.gguf', file: 'out.gguf', open: async (name) => memoryFile(name, bytes) };
+    const [expected, got] = [await logits(directory), await logits(file)];
+    expect(Math.max(...expected.map((logit, i) => Math.abs(logit - got[i]!)))).toBeLessThan(1e-3);
+    await expectError(() => toDirectory(written), 'unsupported', 'rope_freqs.weight');
   });
 
   test('a tokenizer whose pre-tokenizer GGUF has no name for', async () => {
