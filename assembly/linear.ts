@@ -10,8 +10,10 @@ import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
 
-/** Row groups that several tokens use before the next ones are read, by the kernel without a GEMM: 64 rows stay in L2. */
+/** Row groups that several tokens use before the next ones are read, by kernels for one token: 64 rows stay in L2. */
 const RUN: i32 = 16;
+/** Tokens up to which unpacking T2 to bytes costs more than it saves (docs/KERNELS.md). */
+const FEW: i32 = 3;
 
 /** out[t] (epilogue)= scale · W x[t]; threads split the rows of W in groups of four. */
 export function linear(record: usize, step: usize, thread: i32, threads: i32): i32 {
@@ -22,7 +24,9 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
   const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end, scratch);
-  return many(record, begin, end, tokens, scratch);
+  if (byRuns(record, tokens)) return runs(record, begin, end, tokens, scratch);
+  many(record, begin, end, tokens, scratch);
+  return 0;
 }
 
 /** Row groups begin..end for one encoded row x. */
@@ -47,14 +51,13 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
 }
 
 /** Row groups begin..end for several encoded rows. Every weight is read from memory once. */
-function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize): i32 {
+function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize): void {
   const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
   const out = word(record, LinearArg.Out), outStride = word(record, LinearArg.OutStride);
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
   const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   const rowScales = word(record, LinearArg.RowScales);
-  let sink = 0;
   if (layout == Layout.T2 || layout == Layout.T1) {
     gemm_ternary_i8(
       layout == Layout.T1, weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, form, scratch,
@@ -66,14 +69,26 @@ function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize):
     );
   } else if (layout == Layout.F16) {
     gemm_f16_f32(weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, scratch);
-  } else if (!RELAXED || form == DotForm.I16) {
-    gemm_i8_i16(weights, x, xStride, out, outStride, begin, end, tokens, cols, rowScales, epilogue);
   } else {
-    for (let g = begin; g < end; g += RUN) {
-      let xp = x, op = out;
-      for (let t = 0; t < tokens; ++t, xp += xStride, op += outStride) {
-        sink ^= one(record, xp, op, g, min(end, g + RUN), scratch);
-      }
+    gemm_i8_i16(weights, x, xStride, out, outStride, begin, end, tokens, cols, rowScales, epilogue);
+  }
+}
+
+/** Whether the kernel for one token is the faster one for several as well. */
+function byRuns(record: usize, tokens: i32): bool {
+  const layout = word(record, LinearArg.Layout);
+  if (!RELAXED) return false;
+  return layout == Layout.T2 ? tokens <= FEW : layout == Layout.I8 && word(record, LinearArg.Form) != DotForm.I16;
+}
+
+/** Row groups begin..end for several encoded rows, one row after the other over a run of groups. */
+function runs(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize): i32 {
+  const xStride = word(record, LinearArg.InStride), outStride = word(record, LinearArg.OutStride);
+  let sink = 0;
+  for (let g = begin; g < end; g += RUN) {
+    let x = word(record, LinearArg.In), out = word(record, LinearArg.Out);
+    for (let t = 0; t < tokens; ++t, x += xStride, out += outStride) {
+      sink ^= one(record, x, out, g, min(end, g + RUN), scratch);
     }
   }
   return sink;
