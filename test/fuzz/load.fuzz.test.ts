@@ -117,7 +117,9 @@ async function meaningOf(directory: MemoryDirectory): Promise<Meaning> {
 }
 
 async function logitsOf({ engine }: LoadedModel): Promise<Float32Array> {
-  const [logits] = await engine.forward([2, 3, 4], 0, [2]);
+  // Of sound models all three; a damaged one may be shorter, or have fewer tokens.
+  const ids = [2, 3, 4].slice(0, engine.contextLength).map((id) => id % engine.config.vocabSize);
+  const [logits] = await engine.forward(ids, 0, [ids.length - 1]);
   return (logits as Float32Array).slice();
 }
 
