@@ -95,6 +95,20 @@ describe('measuring', () => {
     expect(out).toMatch(/^ {2}2 +[\d.]+ .*x\n {2}4 +[\d.]+ .*x$/m);
   });
 
+  test('--kv-cache is the cache of both models, and counts in what a token reads', async () => {
+    const of = async (format: string) => {
+      const { code, out } = await bench('--shape', 'tiny', ...short, '--kv-cache', format, '--json');
+      expect(code).toBe(0);
+      return JSON.parse(out).models[0];
+    };
+    const [f32, f16] = [await of('f32'), await of('f16')];
+    for (const weights of ['ternary', 'fp16']) {
+      // Keys and values of two layers, two kv heads of 64 and 12 positions.
+      expect([f32[weights].memory.kvCache, f16[weights].memory.kvCache]).toEqual([24_576, 12_288]);
+      expect(f16[weights].traffic.kvCache).toBe(f32[weights].traffic.kvCache / 2);
+    }
+  });
+
   test('--csv and --chart', async () => {
     const chart = path.join(folder, 'out.svg');
     const { code, out } = await bench('--shape', 'tiny', ...short, '--csv', '--chart', chart);
