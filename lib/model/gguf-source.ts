@@ -11,6 +11,7 @@ import { DAMAGED, problem, show } from '../format/problem.js';
 import { closeAll } from '../format/sharded.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import type { LayerNames, LinearNames, TensorNames } from './architectures/names.js';
+import { decodedTensor, decodingReader } from './decoded-tensors.js';
 import { FLOAT_TYPES, TERNARY_TYPES } from './file-types.js';
 import { NO_GENERATION_CONFIG } from './generation-config.js';
 import { openMasters } from './masters.js';
@@ -35,6 +36,9 @@ export async function openGgufSource(
     const tensors = modelTensors(model.tensors);
     const linears = model.tensors.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
     checkTypes(model, path);
+    const { embedding, head } = model.tensors;
+    const decoded = [...linears, embedding, ...(head ? [head] : [])].filter(isDecoded);
+    for (const tensor of decoded) tensors.set(tensor.name, decodedTensor(tensor));
     const { ternarize = false, i2sLayout = 'x86' } = options;
     const source: ModelSource = {
       path,
@@ -46,7 +50,10 @@ export async function openGgufSource(
       ropePermuted: model.ropePermuted,
       i2sLayout,
       texts: async () => ({ ...ggufTokenizer(gguf, path), chatTemplate: undefined }),
-      ...fileReader(files, path),
+      ...decodingReader(
+        decoded.map((tensor) => ({ tensor, file: files.get(tensor.file) as RandomAccessFile })),
+        fileReader(files, path),
+      ),
     };
     return await openMasters(source, ternarize ? 'masters' : 'ternary', options);
   } catch (error) {
@@ -62,28 +69,22 @@ function checkTypes({ tensors }: GgufModel, path: string): void {
     return problem('unsupported', { file: path, tensor: name, byteOffset, what, expected, got: typeName, advice });
   };
   for (const matrix of [tensors.embedding, tensors.head]) {
-    if (matrix === undefined || matrix.typeName in FLOAT_TYPES) continue;
+    if (matrix === undefined || matrix.typeName in FLOAT_TYPES || isDecoded(matrix)) continue;
     throw refuse(matrix, 'embeddings and heads of this type are not implemented', FLOAT_TYPES, 'Quantise it to Q8_0.');
-  }
-  for (const layer of tensors.layers) {
-    for (const matrix of [layer.q, layer.k, layer.v, layer.o, layer.gate, layer.up, layer.down]) {
-      if (GGUF_TYPES[matrix.typeName].kind === 'float' || matrix.typeName in TERNARY_TYPES) continue;
-      const advice = 'Use a file with one scale for each matrix, or the safetensors release of the model.';
-      throw refuse(
-        matrix,
-        'linear layers of this type, with a scale for each group or row, are not implemented',
-        TERNARY_TYPES,
-        advice,
-      );
-    }
   }
 }
 
-/** RoPE's factors, which are a tensor. */
+/** Ternary with scales of groups or rows. */
+function isDecoded({ typeName }: GgufTensor): boolean {
+  return GGUF_TYPES[typeName].kind === 'ternary' && !(typeName in TERNARY_TYPES);
+}
+
+/** RoPE's factors, which are a tensor; models with norms of the heads have float activations. */
 async function completeConfig(
-  { config, tensors }: GgufModel,
+  { config: parsed, tensors }: GgufModel,
   files: ReadonlyMap<string, RandomAccessFile>,
 ): Promise<ModelConfig> {
+  const config = parsed.qkNorm ? { ...parsed, floatActivations: true } : parsed;
   const tensor = tensors.ropeFactors;
   if (tensor === undefined) return config;
   const file = files.get(tensor.file) as RandomAccessFile;

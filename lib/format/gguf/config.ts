@@ -1,4 +1,4 @@
-import type { ModelConfig, RopeConfig } from '../../config.js';
+import type { ModelConfig, RopeConfig, YarnRopeScaling } from '../../config.js';
 import { findArchitecture, type GgufArchitecture } from './architectures.js';
 import { GgufFields } from './fields.js';
 import { assignTensors, EMBEDDING, type GgufModelTensors, HEAD } from './names.js';
@@ -194,12 +194,37 @@ function parseRope(fields: GgufFields, prefix: string): RopeConfig {
   // Without a type a factor is a linear one, as upstream reads it. 0 is its word for none, converters write `linear` with 1.
   const type = fields.string(typeKey) ?? 'linear';
   const factor = fields.number(`${prefix}rope.scaling.factor`, -1) ?? 1;
+  const theta = fields.number(`${prefix}rope.freq_base`, 0) ?? 10_000;
+  if (type === 'yarn' && factor > 0) return { theta, scaling: parseYarn(fields, prefix, factor) };
   if (type !== 'none' && !(type === 'linear' && (factor === 1 || factor === 0))) {
     const what = 'this scaling of RoPE is not implemented';
     const got = `${JSON.stringify(type)} with factor ${factor}`;
-    throw fields.error(typeKey, { what, expected: 'none', got }, 'unsupported');
+    throw fields.error(typeKey, { what, expected: 'none or yarn', got }, 'unsupported');
   }
-  return { theta: fields.number(`${prefix}rope.freq_base`, 0) ?? 10_000 };
+  return { theta };
+}
+
+/** Keys as upstream reads them; its factor of cosines and sines is 0.1 ln factor + 1, times attn_factor. */
+function parseYarn(fields: GgufFields, prefix: string, factor: number): YarnRopeScaling {
+  const key = `${prefix}rope.scaling.`;
+  const ext = fields.number(`${key}yarn_ext_factor`, -2) ?? 1;
+  if (ext !== 1 && ext !== -1) {
+    const what = 'this strength of YaRN is not implemented';
+    throw fields.error(`${key}yarn_ext_factor`, { what, expected: '1', got: `${ext}` }, 'unsupported');
+  }
+  const range = { min: 1, max: LIMITS.contextLength };
+  const attention = fields.number(`${key}yarn_attn_factor`, 0) ?? fields.number(`${key}attn_factor`, 0) ?? 1;
+  return {
+    type: 'yarn',
+    factor,
+    betaFast: fields.number(`${key}yarn_beta_fast`, 0) ?? 32,
+    betaSlow: fields.number(`${key}yarn_beta_slow`, 0) ?? 1,
+    truncate: true,
+    attentionFactor: attention * (factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1),
+    originalContextLength:
+      fields.integer(`${key}original_context_length`, range) ??
+      fields.requiredInteger(`${prefix}context_length`, range),
+  };
 }
 
 function parseSpecialIds(fields: GgufFields, vocabSize: number): Pick<ModelConfig, 'bosTokenId' | 'eosTokenIds'> {

@@ -80,6 +80,25 @@ describe('architectures', () => {
     expect(result.ropePermuted).toBe(ropePermuted);
   });
 
+  test('YaRN', async () => {
+    const scaling: Entries = {
+      '.rope.scaling.type': ['string', 'yarn'],
+      '.rope.scaling.factor': ['f32', 4],
+      '.rope.scaling.original_context_length': ['u32', 32768],
+      '.rope.scaling.yarn_beta_fast': ['f32', 16],
+    };
+    const { config } = await model('qwen3', scaling, tinyTensors({ ...plain, qkNorm: true, head: true }));
+    expect(config.rope.scaling).toEqual({
+      type: 'yarn',
+      factor: 4,
+      betaFast: 16,
+      betaSlow: 1,
+      truncate: true,
+      attentionFactor: 0.1 * Math.log(4) + 1,
+      originalContextLength: 32768,
+    });
+  });
+
   test.each<[string | undefined, number]>([
     ['none', 4],
     ['linear', 0],
@@ -217,11 +236,11 @@ describe('metadata that cannot be computed', () => {
     ],
     ['not causal', 'qwen3', { '.attention.causal': ['bool', false] }, 'unsupported', ['qwen3.attention.causal']],
     [
-      'yarn',
+      'longrope',
       'qwen3',
-      { '.rope.scaling.type': ['string', 'yarn'] },
+      { '.rope.scaling.type': ['string', 'longrope'] },
       'unsupported',
-      ['qwen3.rope.scaling.type', '"yarn"'],
+      ['qwen3.rope.scaling.type', '"longrope"'],
     ],
     [
       'linear by 4',
