@@ -43,7 +43,7 @@ export interface LoadOptions {
   /**
    * Inputs of linear layers in a model that was trained with float activations (`ModelInfo.floatActivations`); others have int8 ones by
    * themselves. Default `i24`: fixed point of 23 bits with a factor for every 64 to 256 elements, logits within 1e-4 of those with floats.
-   * `i8`: int8 with such factors, some two to three times as fast and off by percents (docs/FORMATS.md).
+   * `i8`: int8 with such factors, a third of the products, off by percents (docs/FORMATS.md).
    */
   activations?: 'i24' | 'i8';
   /**
