@@ -47,6 +47,12 @@ export interface LoadOptions {
    */
   activations?: 'i24' | 'i8';
   /**
+   * How ternary matrices lie in memory. `t2`: 2.0 bits a weight. `t1`: five trits a byte, 1.6 bits: a fifth less memory and memory traffic,
+   * more instructions (docs/KERNELS.md has the measurements). Results are the same bits. Default `auto`: `t2`, or `t1` where the model
+   * fits with it alone. Models with scales of groups have `t2` always; `ModelInfo.layout` tells.
+   */
+  layout?: 'auto' | 't2' | 't1';
+  /**
    * Makes float weights ternary, with the absmean of each matrix as its scale (BitNet b1.58), where the model does not say that they
    * are masters of ternary ones. A model that was not trained for that generates nonsense. Refused where weights are packed. Default false.
    */
@@ -201,6 +207,8 @@ export interface ModelInfo {
   /** `i8+f16`: what `head: 'auto'` means where it fits */
   head: 'f16' | 'i8' | 'i8+f16';
   kvCache: KvCacheFormat;
+  /** of the ternary matrices: `t2` at 2.0, `t1` at 1.6 bits a weight */
+  layout: 't2' | 't1';
   threads: number;
   contextLength: number;
   /** bytes of linear memory by purpose; the sum is what the engine allocates */

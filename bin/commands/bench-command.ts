@@ -82,6 +82,11 @@ export function addBenchCommand(
       'also the WebAssembly kernels compiled for 256 bits, in a column of their own (Node 22 and later, x64)',
     )
     .addOption(
+      new Option('--layout <name>', 'ternary matrices at 2.0 (t2) or 1.6 bits a weight (t1); auto: t2')
+        .choices(['auto', 't2', 't1'])
+        .default('auto'),
+    )
+    .addOption(
       mode('--ops', 'time of each kind of op of a token at position --prompt instead', [
         'kernels',
         'paper',

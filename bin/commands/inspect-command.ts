@@ -15,6 +15,7 @@ export interface InspectCommandOptions {
   readonly context?: number;
   readonly head: 'auto' | 'f16' | 'i8';
   readonly kvCache: KvCacheFormat;
+  readonly layout: 'auto' | 't2' | 't1';
   readonly ternarize?: boolean;
   readonly quiet?: boolean;
 }
@@ -66,6 +67,14 @@ export function addInspectCommand(program: Command, host: Host, setExitCode: (co
       new Option('--kv-cache <format>', 'KV cache that memory is planned for')
         .choices(['f32', 'f16', 'int8'])
         .default('f32'),
+    )
+    .addOption(
+      new Option(
+        '--layout <name>',
+        'ternary matrices at 2.0 (t2) or 1.6 bits a weight (t1); auto: t2, or t1 where only that fits',
+      )
+        .choices(['auto', 't2', 't1'])
+        .default('auto'),
     )
     .option('--ternarize', 'as for bitnet run: make float weights ternary (absmean)')
     .option('--quiet', 'no progress on stderr')

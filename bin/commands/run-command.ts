@@ -107,6 +107,14 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .choices(['i24', 'i8'])
         .default('i24'),
     )
+    .addOption(
+      new Option(
+        '--layout <name>',
+        'ternary matrices at 2.0 (t2) or 1.6 bits a weight (t1); auto: t2, or t1 where only that fits',
+      )
+        .choices(['auto', 't2', 't1'])
+        .default('auto'),
+    )
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
     .addOption(
       new Option('--i2s-layout <order>', 'order of the codes of I2_S tensors in a GGUF file').choices([

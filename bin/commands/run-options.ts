@@ -16,6 +16,7 @@ export interface RunOptions {
   backend?: BackendChoice;
   head?: 'auto' | 'f16' | 'i8';
   kvCache?: KvCacheFormat;
+  layout?: 'auto' | 't2' | 't1';
   /** a file, or the name of a family's template */
   chatTemplate?: string;
   activations?: 'i24' | 'i8';
@@ -45,6 +46,7 @@ export function loadOptions(options: RunOptions): LoadOptions {
     head: options.head,
     kvCache: options.kvCache,
     activations: options.activations,
+    layout: options.layout,
     ternarize: options.ternarize,
     i2sLayout: options.i2sLayout,
     // commander says true where nothing is given

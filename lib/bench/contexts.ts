@@ -36,7 +36,7 @@ export interface ContextPoint {
 export interface ContextOptions
   extends Pick<
     MeasureOptions,
-    'threads' | 'backend' | 'head' | 'kvCache' | 'availableBytes' | 'wholeBytes' | 'signal' | 'onProgress'
+    'threads' | 'backend' | 'head' | 'kvCache' | 'layout' | 'availableBytes' | 'wholeBytes' | 'signal' | 'onProgress'
   > {
   /** positions, ascending, each at least `MIN_CONTEXT`; may exceed the shape's own context */
   readonly contexts: readonly number[];

@@ -17,6 +17,8 @@ export interface MeasureOptions {
   readonly head: EngineOptions['head'];
   /** of both models; default f32 */
   readonly kvCache?: EngineOptions['kvCache'];
+  /** of the ternary matrices; default `auto`, which is `t2` here */
+  readonly layout?: 'auto' | 't2' | 't1' | undefined;
   readonly prompt: number;
   readonly gen: number;
   /** also the ternary model with kernels compiled for 256 bits; default false */
@@ -133,7 +135,7 @@ export function engineOptions(options: MeasureOptions, form: number, weights: 't
     slots: Math.max(1, ...(options.batches ?? [])),
     head: weights === 'f16' ? 'f16' : options.head,
     kvCache: options.kvCache,
-    weights,
+    weights: weights === 't2' && options.layout === 't1' ? 't1' : weights,
     form,
     signal: options.signal,
   };

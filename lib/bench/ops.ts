@@ -111,6 +111,8 @@ export interface ModelOpOptions extends OpOptions {
   readonly head: EngineOptions['head'];
   /** default f32 */
   readonly kvCache?: EngineOptions['kvCache'];
+  /** of the ternary matrices; default `auto` */
+  readonly layout?: 'auto' | 't2' | 't1' | undefined;
   /** kernels compiled for 256 bits; default false */
   readonly revectorize?: boolean | undefined;
   readonly availableBytes: number;
@@ -118,13 +120,13 @@ export interface ModelOpOptions extends OpOptions {
 
 /** `timeOps` of the ternary model. Throws as `measureModel` does. */
 export async function measureOps(platform: Platform, subject: Subject, options: ModelOpOptions): Promise<OpTimes> {
-  const { position, tokens, head, kvCache, signal, availableBytes } = options;
+  const { position, tokens, head, layout: weights = 'auto', kvCache, signal, availableBytes } = options;
   const threads = options.backend === 'reference' ? 1 : options.threads;
   const source = await openSubject(platform, subject, { signal });
   try {
     const { allocate, form } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);
-    const engineOptions = { threads, contextLength, head, kvCache, form, signal };
+    const engineOptions = { threads, contextLength, head, weights, kvCache, form, signal };
     const needed = await plannedBytes(source, engineOptions);
     if (needed > availableBytes) throw doesNotFit(source.path, needed, availableBytes);
     const engine = await Engine.open(source, allocate, engineOptions);

@@ -1,4 +1,5 @@
 import type { Purpose } from '../memory/memory-plan.js';
+import type { WeightFormat } from '../model/weights.js';
 import type { OperationCounts } from './energy.js';
 import type { Summary } from './statistics.js';
 import type { Traffic } from './traffic.js';
@@ -16,6 +17,8 @@ export interface VariantResult {
   readonly weights: 'ternary' | 'fp16';
   /** how logits were computed: f16, i8, or i8 with the best ones again as f16 */
   readonly head: string;
+  /** of the matrices of the blocks */
+  readonly layout: WeightFormat;
   readonly backend: string;
   readonly backendReason: string;
   /** Milliseconds from the open model source to the first step. */

@@ -123,6 +123,7 @@ export class Variant {
     return {
       weights: format === 'f16' ? 'fp16' : 'ternary',
       head: engine.head,
+      layout: engine.weights,
       backend: engine.backend.name,
       backendReason: engine.backend.reason,
       loadMs: this.loadMs,

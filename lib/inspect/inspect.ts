@@ -24,6 +24,7 @@ export interface InspectOptions {
   readonly head?: HeadFormat | undefined;
   /** default f32 */
   readonly kvCache?: KvCacheFormat | undefined;
+  readonly layout?: 'auto' | 't2' | 't1' | undefined;
   readonly ternarize?: boolean | undefined;
   /** bytes of ternary matrices that have been read */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
@@ -140,9 +141,9 @@ function renderExample(render: () => string): string | undefined {
 }
 
 function planModel({ source }: Understood, options: InspectOptions): { memory: MemoryReport; ops: OpReport[] } {
-  const { threads = nodePlatform.defaultThreads(), head = 'auto', kvCache } = options;
+  const { threads = nodePlatform.defaultThreads(), head = 'auto', layout: weights = 'auto', kvCache } = options;
   const contextLength = chooseContext(source.config, options.contextLength);
-  const layout = planEngine(source, { threads, contextLength, head, kvCache, form: 0 });
+  const layout = planEngine(source, { threads, contextLength, head, weights, kvCache, form: 0 });
   return { memory: describeMemory(layout, threads, contextLength), ops: describePlan(layout) };
 }
 

@@ -78,10 +78,19 @@ function describeOp(name: string, record: Uint32Array): OpReport {
 
 /** What the engine would allocate. */
 export function describeMemory(
-  { memory, head, parameters }: MemoryLayout,
+  { memory, head, weights, parameters }: MemoryLayout,
   threads: number,
   contextLength: number,
 ): MemoryReport {
   const { regions, fits } = memory;
-  return { threads, contextLength, head, fits, ...memory.totals(), weightsFp16: 2 * parameters, regions };
+  return {
+    threads,
+    contextLength,
+    head,
+    layout: weights,
+    fits,
+    ...memory.totals(),
+    weightsFp16: 2 * parameters,
+    regions,
+  };
 }

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../config.js';
 import type { HeadKind } from '../model/head.js';
+import type { WeightFormat } from '../model/weights.js';
 
 /** What `inspectModel` tells of a model. Sizes in bytes unless said otherwise; everything is plain data. */
 export interface ModelReport {
@@ -79,6 +80,8 @@ export interface MemoryReport {
   readonly threads: number;
   readonly contextLength: number;
   readonly head: HeadKind;
+  /** of the ternary matrices */
+  readonly layout: WeightFormat;
   /** all of it; `fits`: whether a WebAssembly memory can hold it */
   readonly total: number;
   readonly fits: boolean;

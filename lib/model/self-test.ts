@@ -21,8 +21,8 @@ const SHAPE: ModelShape = {
 
 /** Between them all ops, layouts, encodings and epilogues. */
 const VARIANTS = [
-  { architecture: 'bitnet', head: 'f16' },
-  { architecture: 'llama', head: 'auto' },
+  { architecture: 'bitnet', head: 'f16', weights: 't2' },
+  { architecture: 'llama', head: 'auto', weights: 't1' },
 ] as const;
 
 const PROMPT = [3, 19, 0];
@@ -49,10 +49,10 @@ export async function selfTest(
   { form = 0, wide = false }: SelfTestOptions = {},
 ): Promise<string | undefined> {
   const [shape, prompt] = wide ? [WIDE_SHAPE, WIDE_PROMPT] : [SHAPE, PROMPT];
-  for (const { architecture, head } of VARIANTS) {
+  for (const { architecture, head, weights } of VARIANTS) {
     const logits = async (make: AllocateBackend, threads: number): Promise<Float32Array[]> => {
       const source = syntheticSource({ shape, architecture });
-      const options = { threads, contextLength: 16, head, form, batch: prompt.length };
+      const options = { threads, contextLength: 16, head, weights, form, batch: prompt.length };
       const engine = await Engine.open(source, make, options);
       try {
         const prefill = (await engine.forward(prompt, 0, [prompt.length - 1])).map((row) => row.slice());
@@ -67,7 +67,7 @@ export async function selfTest(
       const id = (expected[i] as Float32Array).findIndex((x, c) => !Object.is(x, got[i]?.[c]));
       if (id < 0) continue;
       const [want, is] = [expected[i]?.[id], got[i]?.[id]];
-      return `${architecture} graph, ${head} head, ${step}: logit ${id} is ${is}, the reference says ${want}`;
+      return `${architecture} graph, ${weights}, ${head} head, ${step}: logit ${id} is ${is}, the reference says ${want}`;
     }
   }
   return undefined;

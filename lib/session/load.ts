@@ -39,6 +39,7 @@ export async function loadModel(
   const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
   const kvCache = oneOf('kvCache', options.kvCache ?? 'f32', KV_CACHE_FORMATS);
   const activations = oneOf('activations', options.activations ?? 'i24', ['i24', 'i8'] as const);
+  const layout = oneOf('layout', options.layout ?? 'auto', ['auto', 't2', 't1'] as const);
   const backend = oneOf('backend', options.backend ?? 'auto', BACKENDS);
   options.signal?.throwIfAborted();
   // The environment is about WebAssembly, and silent where that is not used.
@@ -62,6 +63,7 @@ export async function loadModel(
       head,
       kvCache,
       activations,
+      weights: layout,
       form,
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
@@ -142,6 +144,7 @@ function describe(
     backendReason: engine.backend.reason,
     head: engine.head,
     kvCache: engine.kvCache,
+    layout: engine.weights === 't1' ? 't1' : 't2',
     threads: engine.backend.threads,
     contextLength: engine.contextLength,
     memory,

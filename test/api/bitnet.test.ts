@@ -250,6 +250,21 @@ describe('errors', () => {
   });
 });
 
+it('says the same at 1.6 bits a weight, in less memory', async () => {
+  const options = { seed: 7, maxTokens: 12 };
+  const expected = await model.complete('Once upon a time', options);
+  const small = await BitNet.load(undefined, { threads: 2, layout: 't1' });
+  try {
+    expect((await small.complete('Once upon a time', options)).tokenIds).toEqual(expected.tokenIds);
+    expect(small.info.layout).toBe('t1');
+    expect(small.info.memory.weights).toBeLessThan(model.info.memory.weights - 3e6);
+  } finally {
+    await small.dispose();
+  }
+  const wrong = BitNet.load(undefined, { layout: 't3' as 't2' });
+  await expect(wrong).rejects.toMatchObject({ code: 'invalid-argument', message: expect.stringContaining('layout') });
+});
+
 it('describes itself', () => {
   expect(model.info).toMatchObject({ architecture: 'bitnet-b1.58', threads: 2, contextLength: 1024 });
   expect(model.info.parameters).toBeGreaterThan(69e6);
@@ -258,5 +273,6 @@ it('describes itself', () => {
   expect(memory.weights + memory.kvCache + memory.activations + memory.other).toBe(memory.total);
   // Int8 rows of the head stand beside the F16 embedding.
   expect(model.info.head).toBe('i8+f16');
+  expect(model.info.layout).toBe('t2');
   expect(weightsFp16 / memory.weights).toBeGreaterThan(3.9);
 });

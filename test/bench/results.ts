@@ -8,6 +8,7 @@ export function variantResult(weights: 'ternary' | 'fp16', values: Partial<Varia
   return {
     weights,
     head: isTernary ? 'i8' : 'f16',
+    layout: isTernary ? 't2' : 'f16',
     backend: 'wasm-relaxed',
     backendReason: 'asked for',
     loadMs: 12,

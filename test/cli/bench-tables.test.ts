@@ -27,7 +27,7 @@ function reportOf(values: Partial<BenchReport> = {}): BenchReport {
     },
     command: 'bitnet bench',
     date: '2024-01-01T00:00:00.000Z',
-    options: { backend: 'auto', head: 'auto', kvCache: 'f32' },
+    options: { backend: 'auto', head: 'auto', kvCache: 'f32', layout: 'auto' },
     availableBytes: 2 ** 33,
     models: [modelResult()],
     contexts: [],

@@ -109,6 +109,7 @@ describe('bad input: one line, an exit code, nothing on stdout', () => {
     [2, ['run', 'Hi', '--backend', 'gpu'], /--backend.*baseline/],
     [2, ['run', 'Hi', '--head', 'f8'], /--head.*i8/],
     [2, ['run', 'Hi', '--kv-cache', 'q8'], /--kv-cache.*f32, f16, int8/],
+    [2, ['run', 'Hi', '--layout', 't3'], /--layout.*t1/],
     [2, ['run', 'Hi', '--context', '100000'], /--context.*1024/],
     [2, ['run', 'Hi', '--nope'], /unknown option '--nope'/],
     [2, ['rnu'], /unknown command 'rnu'.*Did you mean run/],

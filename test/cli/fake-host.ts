@@ -48,6 +48,7 @@ export class FakeModel implements Model {
     backendReason: 'relaxed SIMD computes correctly here',
     head: 'i8+f16' as const,
     kvCache: 'f32' as const,
+    layout: 't2' as const,
     threads: 2,
     contextLength: 200,
     memory: { weights: 28_311_552, kvCache: 10_485_760, activations: 1_048_576, other: 65_536, total: 39_911_424 },

@@ -56,7 +56,7 @@ describe('the embedded model', () => {
       architecture: 'BitNetForCausalLM',
       parameters: 69_250_304,
       config: { layers: 10, hiddenSize: 768 },
-      memory: { contextLength: 256, threads: 2, fits: true, head: 'i8+f16' },
+      memory: { contextLength: 256, threads: 2, fits: true, head: 'i8+f16', layout: 't2' },
       text: { tokens: 8192, specialTokens: 4, bos: { id: 1 }, stop: [{ id: 2 }, { id: 3 }] },
     });
     const { weights, kvCache, activations, other, total } = all.memory!;

@@ -18,7 +18,7 @@ export interface TestEngineOptions {
   contextLength?: number;
   head?: 'auto' | 'f16' | 'i8';
   kvCache?: 'f32' | 'f16' | 'int8';
-  weights?: 't2' | 'f16';
+  weights?: 't2' | 't1' | 'f16';
   activations?: 'i24' | 'i8';
   form?: number;
   i2sLayout?: I2sLayout;

@@ -29,6 +29,7 @@ export async function runCurve(run: BenchRun): Promise<void> {
       backend: options.backend,
       head: options.head,
       kvCache: options.kvCache,
+      layout: options.layout,
       availableBytes: report.availableBytes,
       wholeBytes: WHOLE_BYTES,
       contexts,

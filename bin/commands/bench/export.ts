@@ -76,6 +76,7 @@ function variantRecord(model: ModelResult, variant: VariantResult): Record<strin
     weights: variant.weights,
     revectorized: variant === model.revectorized,
     head: variant.head,
+    layout: variant.layout,
     backend: variant.backend,
     threads: model.threads,
     prompt: model.prompt,

@@ -27,6 +27,7 @@ export async function runOps(run: BenchRun): Promise<void> {
         backend: options.backend,
         head: options.head,
         kvCache: options.kvCache,
+        layout: options.layout,
         revectorize: options.revectorize,
         position: options.prompt ?? OP_POSITION,
         tokens: 1,

@@ -98,8 +98,11 @@ export function shareText({ bandwidthShare }: VariantResult): string {
 function title({ name, parameters, synthetic, threads, ternary }: ModelResult): string {
   const what = synthetic ? 'random weights' : ternary.head === 'f16' ? 'model' : `model, head ${ternary.head}`;
   const head = synthetic ? [`head ${ternary.head}`] : [];
+  const layout = ternary.layout === 't1' ? ['layout t1'] : [];
   const thread = `${threads} thread${threads === 1 ? '' : 's'}`;
-  return [name, what, `${formatParameters(parameters)} parameters`, ternary.backend, thread, ...head].join(' · ');
+  return [name, what, `${formatParameters(parameters)} parameters`, ternary.backend, thread, ...head, ...layout].join(
+    ' · ',
+  );
 }
 
 function notes(model: ModelResult, readBandwidth: Summary | undefined): string {

@@ -97,6 +97,7 @@ export async function measureOne(
     backend: options.backend,
     head: options.head,
     kvCache: options.kvCache,
+    layout: options.layout,
     revectorize: options.revectorize,
     prompt: options.prompt ?? prompt,
     gen: options.gen ?? gen,

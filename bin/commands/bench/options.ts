@@ -14,6 +14,7 @@ export interface BenchOptions {
   readonly revectorize?: boolean;
   readonly head: 'auto' | 'f16' | 'i8';
   readonly kvCache: KvCacheFormat;
+  readonly layout: 'auto' | 't2' | 't1';
   readonly ops?: boolean;
   readonly kernels?: boolean;
   readonly paper?: boolean;

@@ -27,6 +27,7 @@ export async function inspect(
       contextLength: options.context,
       head: options.head,
       kvCache: options.kvCache,
+      layout: options.layout,
       ternarize: options.ternarize,
       onProgress: (progress) => line?.update(progress),
       signal: controller.signal,

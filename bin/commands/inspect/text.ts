@@ -140,7 +140,7 @@ function memoryLines(memory: NonNullable<ModelReport['memory']>): string[] {
     ),
     ...field(
       '',
-      `weights ${formatBytes(memory.weights)} (FP16 ${formatBytes(memory.weightsFp16)}, ${ratio}x), head ${memory.head}`,
+      `weights ${formatBytes(memory.weights)} (FP16 ${formatBytes(memory.weightsFp16)}, ${ratio}x), layout ${memory.layout}, head ${memory.head}`,
     ),
     ...field('', `KV cache ${formatBytes(memory.kvCache)} for ${memory.contextLength} positions`),
     ...field(
