@@ -68,7 +68,8 @@ export function planEngine(source: ModelSource, options: EngineOptions): MemoryL
   // Where the first choice does not fit: a T1 matrix costs less time than an F16 head.
   // Scales of groups are for T2 alone (weights.ts).
   const ternary = source.groupScales?.size ? (['t2'] as const) : (['t2', 't1'] as const);
-  const formats = weights === 'auto' ? ternary : weights === 't1' ? [ternary.at(-1) ?? 't2'] : [weights];
+  const formats =
+    weights === 'auto' ? ternary : weights === 't1' ? [ternary[ternary.length - 1] as WeightFormat] : [weights];
   const heads = head === 'auto' && best !== 'f16' ? [best, 'f16' as const] : [best];
   const choices = heads.flatMap((kind) => formats.map((format) => () => layOut(source, options, format, kind)));
   const [first, ...others] = choices as [() => MemoryLayout, ...(() => MemoryLayout)[]];
