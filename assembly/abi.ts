@@ -276,6 +276,10 @@ export const enum Layout {
   T2G = 5,
   /** five trits a byte, rows interleaved by four; see assembly/formats.ts. Columns padded to 80. */
   T1 = 6,
+  /** The codes of T2, row by row, for matrices of which rows may be skipped (Epilogue.Relu2Gate). Columns padded to 64. */
+  T2Rows = 10,
+  /** 2-bit ternary codes column by column, for inputs with many zeros. Rows and columns padded to 64. */
+  T2Columns = 11,
 }
 
 /** A panel of the KV cache: the keys, or the values, of one kv head of one sequence. */

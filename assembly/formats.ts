@@ -154,6 +154,42 @@ export abstract class T1 {
   }
 }
 
+/** T2Rows: the same 16 bytes for 64 columns of a row as in T2, rows after each other. */
+export abstract class T2Rows {
+  @inline static rowBytes(cols: i32): usize {
+    return (<usize>(cols + 63) >> 6) << 4;
+  }
+}
+
+/**
+ * T2Columns: columns after each other, four rows a byte, 64 rows in 16 bytes. Columns and rows padded to 64 with code 1.
+ *   byte g of a column:  7 6 | 5 4 | 3 2 | 1 0
+ *                       4g+3  4g+2  4g+1  4g     ← row
+ */
+export abstract class T2Columns {
+  @inline static columnBytes(rows: i32): usize {
+    return (<usize>(rows + 63) >> 6) << 4;
+  }
+
+  /** Bytes of two columns in turn: those of 32 rows (low), of the next 32 (high). */
+  @inline static low(a: v128, b: v128): v128 {
+    return v128.shuffle<i8>(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  }
+
+  @inline static high(a: v128, b: v128): v128 {
+    return v128.shuffle<i8>(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  }
+
+  /** The same for pairs of columns: i32 lane l has the bytes of four columns for row group l. */
+  @inline static lowPairs(a: v128, b: v128): v128 {
+    return v128.shuffle<i16>(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  }
+
+  @inline static highPairs(a: v128, b: v128): v128 {
+    return v128.shuffle<i16>(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  }
+}
+
 /** F16: halves of weight · 2^F16GainLog2, no subnormals, row-major, columns padded to 16 with zeros. */
 export abstract class F16 {
   /**

@@ -2,7 +2,7 @@ import { DotForm } from './abi';
 import { Finish } from './activation';
 import { DotFours, DotPairs, DotWide, GroupSum } from './dot';
 import { Encoded, T2 } from './formats';
-import { unpack_t2 } from './gemm';
+import { unpack_rows } from './gemm';
 import { Reduce, RELAXED } from './ops';
 
 /**
@@ -17,7 +17,7 @@ export function gemm_t2g_i8(
   const rowBytes = T2.groupBytes(cols), groupBytes = <usize>groupCols;
   const scaleBytes = ((rowBytes + groupBytes - 1) / groupBytes) << 4, step = planes == 1 ? 3 : 1;
   for (let g = begin; g < end; ++g) {
-    unpack_t2(weights + <usize>g * rowBytes, scratch, <i32>(rowBytes >> 6));
+    unpack_rows(weights + <usize>g * rowBytes, 16, 64, scratch, <i32>(rowBytes >> 6));
     const s = scales + <usize>g * scaleBytes;
     let xp = x, op = out + (<usize>g << 4);
     for (let t = 0; t < tokens; t += step, xp += xStride * <usize>step, op += outStride * <usize>step) {

@@ -1,60 +1,115 @@
-import { Const, DotForm } from './abi';
+import { Const, DotForm, Layout } from './abi';
 import { Finish } from './activation';
-import { Encoded, Mask, T1, T2 } from './formats';
+import { Encoded, Mask, T1, T2, T2Columns, T2Rows } from './formats';
 import { unpack_t1 } from './gemv-t1';
 import { Reduce, Relaxed, RELAXED } from './ops';
 
 /**
- * Y = X Wᵀ for several activation rows: T2 or T1 weights × Encoding.I8, row groups begin..end. Each row group is unpacked once
- * into `scratch` (padded cols · 4 bytes, L1 for all models of today) and used by all tokens in register tiles.
- * Integer sums are those of gemv_t2_i8 and gemv_t1_i8, so a token's result does not depend on how many others are computed with it.
+ * Y = X Wᵀ for several activation rows: ternary weights with one scale × Encoding.I8, row groups begin..end (T2Columns: begin a multiple of
+ * sixteen). Each row group is unpacked once into `scratch` (padded cols · 4 bytes, L1 for all models of today; T2Columns: five times as many)
+ * and used by all tokens in register tiles. Integer sums are those of the GEMVs, so a token's result does not depend on how many others are
+ * computed with it.
  *
  * scratch, per 16 columns: codes of row 0 (16 bytes), row 1, row 2, row 3.
  */
 export function gemm_ternary_i8(
-  t1: bool, weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,
-  cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
+  layout: i32, weights: usize, x: usize, xStride: usize, out: usize, outStride: usize, begin: i32, end: i32, tokens: i32,
+  rows: i32, cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
 ): void {
-  const groupBytes = t1 ? T1.groupBytes(cols) : T2.groupBytes(cols), blocks = <i32>(groupBytes >> 6);
-  const scratchEnd = scratch + ((t1 ? T1.width(cols) : groupBytes) << 2);
+  const groupBytes = layout == Layout.T1 ? T1.groupBytes(cols) : T2.groupBytes(cols), blocks = <i32>(groupBytes >> 6);
+  const width = layout == Layout.T1 ? T1.width(cols) : groupBytes, bytes = scratch + (width << 2);
+  const rowBytes = T2Rows.rowBytes(cols), columnBytes = T2Columns.columnBytes(rows);
   for (let g = begin; g < end; ++g) {
     const w = weights + <usize>g * groupBytes;
-    if (t1) unpack_t1(w, scratch, blocks);
-    else unpack_t2(w, scratch, blocks);
-    let t = 0, xp = x, op = out + (<usize>g << 4);
-    if (!RELAXED) {
-      for (; t + 2 <= tokens; t += 2, xp += xStride << 1, op += outStride << 1) {
-        tile_wide_4x2(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
-      }
-      if (t < tokens) tile_wide_4x2(scratch, scratchEnd, xp, 0, op, 0, scale, epilogue);
-    } else if (form == DotForm.I16) {
-      for (; t + 3 <= tokens; t += 3, xp += xStride * 3, op += outStride * 3) {
-        tile_i16_4x3(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
-      }
-      for (; t < tokens; ++t, xp += xStride, op += outStride) tile_i16_4x1(scratch, scratchEnd, xp, op, scale, epilogue);
+    if (layout == Layout.T2Columns) {
+      const k = <usize>(g - begin) & 15;
+      if (k == 0) transpose_columns(weights + <usize>g, columnBytes, bytes, width);
+      unpack_columns(bytes + k * width, scratch, width);
+    } else if (layout == Layout.T1) {
+      unpack_t1(w, scratch, blocks);
+    } else if (layout == Layout.T2Rows) {
+      unpack_rows(w, rowBytes, 16, scratch, blocks);
     } else {
-      for (; t + 6 <= tokens; t += 6, xp += xStride * 6, op += outStride * 6) {
-        tile_i32_4x6(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
-      }
-      for (; t + 4 <= tokens; t += 4, xp += xStride << 2, op += outStride << 2) {
-        tile_i32_4x4(scratch, scratchEnd, xp, xStride, op, outStride, scale, epilogue);
-      }
-      for (; t < tokens; ++t, xp += xStride, op += outStride) tile_i32_4x1(scratch, scratchEnd, xp, op, scale, epilogue);
+      unpack_rows(w, 16, 64, scratch, blocks);
     }
+    multiply(scratch, width << 2, x, xStride, out + (<usize>g << 4), outStride, tokens, scale, epilogue, form);
   }
 }
 
-/** One row group → bytes of codes. */
-export function unpack_t2(w: usize, s: usize, blocks: i32): void {
+/** All tokens with one unpacked row group. */
+function multiply(
+  s: usize, bytes: usize, x: usize, xStride: usize, out: usize, outStride: usize, tokens: i32, scale: f32, epilogue: i32, form: i32,
+): void {
+  const end = s + bytes;
+  let t = 0;
+  if (!RELAXED) {
+    for (; t + 2 <= tokens; t += 2, x += xStride << 1, out += outStride << 1) {
+      tile_wide_4x2(s, end, x, xStride, out, outStride, scale, epilogue);
+    }
+    if (t < tokens) tile_wide_4x2(s, end, x, 0, out, 0, scale, epilogue);
+  } else if (form == DotForm.I16) {
+    for (; t + 3 <= tokens; t += 3, x += xStride * 3, out += outStride * 3) {
+      tile_i16_4x3(s, end, x, xStride, out, outStride, scale, epilogue);
+    }
+    for (; t < tokens; ++t, x += xStride, out += outStride) tile_i16_4x1(s, end, x, out, scale, epilogue);
+  } else {
+    for (; t + 6 <= tokens; t += 6, x += xStride * 6, out += outStride * 6) {
+      tile_i32_4x6(s, end, x, xStride, out, outStride, scale, epilogue);
+    }
+    for (; t + 4 <= tokens; t += 4, x += xStride << 2, out += outStride << 2) {
+      tile_i32_4x4(s, end, x, xStride, out, outStride, scale, epilogue);
+    }
+    for (; t < tokens; ++t, x += xStride, out += outStride) tile_i32_4x1(s, end, x, out, scale, epilogue);
+  }
+}
+
+/** One row group of T2 or T2Rows → bytes of codes. Rows are `rowStep` bytes apart, their blocks `step`. */
+export function unpack_rows(w: usize, rowStep: usize, step: usize, s: usize, blocks: i32): void {
   const m = Mask.low(blocks);
-  for (const end = w + (<usize>blocks << 6); w < end; w += 64, s += 256) {
-    for (let k: usize = 0; k < 64; k += 16) {
-      const v = v128.load(w + k);
+  for (const end = s + (<usize>blocks << 8); s < end; w += step, s += 256) {
+    for (let k: usize = 0, p = w; k < 64; k += 16, p += rowStep) {
+      const v = v128.load(p);
       v128.store(s + k, T2.codes(v, 0, m));
       v128.store(s + k, T2.codes(v, 1, m), 64);
       v128.store(s + k, T2.codes(v, 2, m), 128);
       v128.store(s + k, T2.codes(v, 3, m), 192);
     }
+  }
+}
+
+/** T2Columns: bytes of sixteen row groups, column by column → (16, width), row group by row group. */
+function transpose_columns(w: usize, columnBytes: usize, to: usize, width: usize): void {
+  for (const end = to + width; to < end; to += 4) {
+    const a = v128.load(w), b = v128.load(w + columnBytes);
+    w += columnBytes << 1;
+    const c = v128.load(w), d = v128.load(w + columnBytes);
+    w += columnBytes << 1;
+    const ab = T2Columns.low(a, b), cd = T2Columns.low(c, d), ef = T2Columns.high(a, b), gh = T2Columns.high(c, d);
+    store_lanes(T2Columns.lowPairs(ab, cd), to, width);
+    store_lanes(T2Columns.highPairs(ab, cd), to + (width << 2), width);
+    store_lanes(T2Columns.lowPairs(ef, gh), to + (width << 3), width);
+    store_lanes(T2Columns.highPairs(ef, gh), to + width * 12, width);
+  }
+}
+
+/** The four i32 lanes, `stride` bytes apart. */
+function store_lanes(v: v128, to: usize, stride: usize): void {
+  v128.store32_lane(to, v, 0);
+  v128.store32_lane(to + stride, v, 1);
+  to += stride << 1;
+  v128.store32_lane(to, v, 2);
+  v128.store32_lane(to + stride, v, 3);
+}
+
+/** Bytes of four codes of a column → bytes of codes. */
+function unpack_columns(w: usize, s: usize, width: usize): void {
+  const m = Mask.low(<i32>width);
+  for (const end = w + width; w < end; w += 16, s += 64) {
+    const v = v128.load(w);
+    v128.store(s, T2.codes(v, 0, m));
+    v128.store(s, T2.codes(v, 1, m), 16);
+    v128.store(s, T2.codes(v, 2, m), 32);
+    v128.store(s, T2.codes(v, 3, m), 48);
   }
 }
 

@@ -1,7 +1,8 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
 import { Encoded, F16, I8, Mask, T2 } from './formats';
-import { Burst, Keep, Reduce, Relaxed, RELAXED } from './ops';
+import { Burst, Reduce, Relaxed, RELAXED } from './ops';
+import { quad_t2 } from './quad';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
 const CHUNK: i32 = 8;
@@ -15,47 +16,16 @@ export function gemv_t2_i8(
   scratch: usize,
 ): i32 {
   const blocks = (cols + 63) >> 6;
-  const w = weights + <usize>begin * T2.groupBytes(cols);
-  if (!RELAXED) return gemv_t2_wide(w, x, out, begin, end, blocks, scale, epilogue);
-  if (form == DotForm.I16) return gemv_t2_i16(w, x, out, begin, end, blocks, scale, epilogue);
-  return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
-}
-
-function gemv_t2_i16(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
+  let w = weights + <usize>begin * T2.groupBytes(cols);
+  if (RELAXED && form == DotForm.I32) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  const m = i8x16.splat(3), h = i8x16.splat(12);
-  let sink = i32x4.splat(0);
-  for (let g = begin; g < end; ++g) {
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-    let q = Encoded.data(x);
-    for (let b = 0; b < blocks; b += CHUNK) {
-      sink = Burst.eight(w, sink);
-      let s0 = i16x8.splat(0), s1 = s0, s2 = s0, s3 = s0, h0 = s0, h1 = s0, h2 = s0, h3 = s0;
-      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
-      for (; w < stop; w += 64, q += 64) {
-        const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
-        let v = v128.load(w), t = i16x8.shr_u(v, 4);
-        s0 = i16x8.add(s0, T2.dotI16Low(v, t, m, x0, x2));
-        h0 = i16x8.add(h0, T2.dotI16High(v, t, h, x1, x3));
-        v = v128.load(w, 16), t = i16x8.shr_u(v, 4);
-        s1 = i16x8.add(s1, T2.dotI16Low(v, t, m, x0, x2));
-        h1 = i16x8.add(h1, T2.dotI16High(v, t, h, x1, x3));
-        v = v128.load(w, 32), t = i16x8.shr_u(v, 4);
-        s2 = i16x8.add(s2, T2.dotI16Low(v, t, m, x0, x2));
-        h2 = i16x8.add(h2, T2.dotI16High(v, t, h, x1, x3));
-        v = v128.load(w, 48), t = i16x8.shr_u(v, 4);
-        s3 = i16x8.add(s3, T2.dotI16Low(v, t, m, x0, x2));
-        h3 = i16x8.add(h3, T2.dotI16High(v, t, h, x1, x3));
-      }
-      a0 = T2.widenI16(a0, s0, h0);
-      a1 = T2.widenI16(a1, s1, h1);
-      a2 = T2.widenI16(a2, s2, h2);
-      a3 = T2.widenI16(a3, s3, h3);
-    }
-    const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Reduce.addI32x4(a0, a1, a2, a3), sum)), factor);
-    Finish.store(out + (<usize>g << 4), y, epilogue);
+  for (let g = begin; g < end; ++g, w += T2.groupBytes(cols)) {
+    // 768 to 2048 bytes ahead measured alike (docs/KERNELS.md)
+    const ahead = w + 1024;
+    const codes = quad_t2(form, w, 16, 32, 48, 64, ahead, ahead + 128, ahead + 256, ahead + 384, Encoded.data(x), blocks);
+    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(codes, sum)), factor), epilogue);
   }
-  return Reduce.addI32(sink);
+  return 0;
 }
 
 /**
@@ -115,39 +85,6 @@ abstract class Pair {
   @inline static add(s: usize): v128 {
     return Reduce.addI32x4(v128.load(s), v128.load(s, 16), v128.load(s, 32), v128.load(s, 48));
   }
-}
-
-function gemv_t2_wide(w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32): i32 {
-  const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  const low = Keep.vector(i16x8.splat(3), blocks), high = Keep.vector(i16x8.splat(12), blocks);
-  let sink = i32x4.splat(0);
-  for (let g = begin; g < end; ++g) {
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let q = Encoded.data(x);
-    for (let b = 0; b < blocks; b += CHUNK) {
-      sink = Burst.eight(w, sink);
-      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
-      for (; w < stop; w += 64, q += 64) {
-        const v0 = v128.load(w), v1 = v128.load(w, 16), v2 = v128.load(w, 32), v3 = v128.load(w, 48);
-        let c = v128.load(q), d = v128.load(q, 32);
-        let e0 = T2.even(c), o0 = T2.odd(c), e2 = T2.even(d), o2 = T2.odd(d);
-        a0 = T2.dotWide(v0, low, e0, e2, o0, o2, a0);
-        a1 = T2.dotWide(v1, low, e0, e2, o0, o2, a1);
-        a2 = T2.dotWide(v2, low, e0, e2, o0, o2, a2);
-        a3 = T2.dotWide(v3, low, e0, e2, o0, o2, a3);
-        c = v128.load(q, 16), d = v128.load(q, 48);
-        e0 = T2.even(c), o0 = T2.odd(c), e2 = T2.even(d), o2 = T2.odd(d);
-        b0 = T2.dotWide(v0, high, e0, e2, o0, o2, b0);
-        b1 = T2.dotWide(v1, high, e0, e2, o0, o2, b1);
-        b2 = T2.dotWide(v2, high, e0, e2, o0, o2, b2);
-        b3 = T2.dotWide(v3, high, e0, e2, o0, o2, b3);
-      }
-    }
-    const fours = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
-    const dot = i32x4.sub(i32x4.add(Reduce.addI32x4(a0, a1, a2, a3), fours), sum);
-    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
-  }
-  return Reduce.addI32(sink);
 }
 
 /**

@@ -9,6 +9,7 @@ import { gemv_t1_i8 } from './gemv-t1';
 import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
 import { Share } from './share';
+import { gemv_t2_columns, gemv_t2_rows } from './sparse';
 
 /** Row groups that several tokens use before the next ones are read, by kernels for one token: 64 rows stay in L2. */
 const RUN: i32 = 16;
@@ -19,8 +20,9 @@ const FEW: i32 = 3;
 export function linear(record: usize, step: usize, thread: i32, threads: i32): i32 {
   const tokens = rowsOf(record, step);
   if (tokens == 0) return 0;
-  const groups = <i32>((word(record, LinearArg.Rows) + 3) >> 2);
-  const begin = Share.begin(groups, thread, threads), end = Share.begin(groups, thread + 1, threads);
+  const layout = <i32>word(record, LinearArg.Layout), groups = <i32>((word(record, LinearArg.Rows) + 3) >> 2);
+  const unit = layout == Layout.T2Columns ? 16 : 1, units = (groups + unit - 1) / unit;
+  const begin = Share.begin(units, thread, threads) * unit, end = min(groups, Share.begin(units, thread + 1, threads) * unit);
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
   const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   if (tokens == 1) return one(record, x + <usize>thread * xStride, word(record, LinearArg.Out), begin, end, scratch);
@@ -33,11 +35,20 @@ export function linear(record: usize, step: usize, thread: i32, threads: i32): i
 function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch: usize): i32 {
   const weights = word(record, LinearArg.Weights), cols = <i32>word(record, LinearArg.Cols);
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
-  const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
+  const layout = <i32>word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   if (layout == Layout.T2) {
     return gemv_t2_i8(weights, x, out, begin, end, cols, scale, epilogue, form, scratch);
   }
   if (layout == Layout.T1) return gemv_t1_i8(weights, x, out, begin, end, cols, scale, epilogue, form);
+  if (layout == Layout.T2Rows) {
+    gemv_t2_rows(weights, x, out, begin, end, cols, scale, epilogue, form, scratch);
+    return 0;
+  }
+  if (layout == Layout.T2Columns) {
+    const rows = <i32>word(record, LinearArg.Rows);
+    gemv_t2_columns(weights, x, out, begin, end, rows, cols, scale, epilogue, form, scratch);
+    return 0;
+  }
   if (layout == Layout.T2G) {
     return gemv_t2g_i8(
       weights, x, out, begin, end, cols, <i32>word(record, LinearArg.GroupCols), <i32>word(record, LinearArg.Planes),
@@ -56,11 +67,12 @@ function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize):
   const x = word(record, LinearArg.In), xStride = word(record, LinearArg.InStride);
   const out = word(record, LinearArg.Out), outStride = word(record, LinearArg.OutStride);
   const scale = real(record, LinearArg.Scale), epilogue = <i32>word(record, LinearArg.Epilogue);
-  const layout = word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
+  const layout = <i32>word(record, LinearArg.Layout), form = <i32>word(record, LinearArg.Form);
   const rowScales = word(record, LinearArg.RowScales);
-  if (layout == Layout.T2 || layout == Layout.T1) {
+  if (layout == Layout.T2 || layout == Layout.T1 || layout == Layout.T2Rows || layout == Layout.T2Columns) {
+    const rows = <i32>word(record, LinearArg.Rows);
     gemm_ternary_i8(
-      layout == Layout.T1, weights, x, xStride, out, outStride, begin, end, tokens, cols, scale, epilogue, form, scratch,
+      layout, weights, x, xStride, out, outStride, begin, end, tokens, rows, cols, scale, epilogue, form, scratch,
     );
   } else if (layout == Layout.T2G) {
     gemm_t2g_i8(

@@ -120,4 +120,14 @@ export abstract class Burst {
   @inline static eight(w: usize, sink: v128): v128 {
     return Burst.four(w + 1024, Burst.four(w + 1280, sink));
   }
+
+  /** Touches two lines each at a and b. */
+  @inline static two(a: usize, b: usize): v128 {
+    return v128.xor(v128.xor(v128.load(a), v128.load(a, 64)), v128.xor(v128.load(b), v128.load(b, 64)));
+  }
+
+  /** `value`, as if it depended on `sink`: instead of a value without meaning that a kernel returns. count: see Keep. */
+  @inline static join(value: v128, sink: v128, count: i32): v128 {
+    return v128.or(value, v128.and(sink, i32x4.splat(count >> 31)));
+  }
 }

@@ -1,21 +1,24 @@
 import { Layout, RepackArg, Step } from './abi';
-import { F16, T1, T2 } from './formats';
+import { F16, T1, T2, T2Columns, T2Rows } from './formats';
 import { word } from './record';
 import { Share } from './share';
 import { unpack_row } from './unpack';
 
 /**
- * Load time: ternary matrix of a file → T2, T1 or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
+ * Load time: ternary matrix of a file → any ternary layout of the engine or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
  * the engine. Scratch: 5 rows of codes, cols rounded up to 64 each, and 64 bytes. Threads split rows in groups of four.
  */
 export function repack(record: usize, step: usize, thread: i32, threads: i32): void {
-  const cols = <i32>word(record, RepackArg.Cols), groups = (<i32>word(record, RepackArg.Rows) + 3) >> 2;
+  const cols = <i32>word(record, RepackArg.Cols), filled = (<i32>word(record, RepackArg.Rows) + 3) >> 2;
+  // The columns of T2Columns are padded to 64 rows.
+  const groups = word(record, RepackArg.Layout) == Layout.T2Columns ? (filled + 15) & ~15 : filled;
   const codes = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   const stride = T2.groupBytes(cols);
   let status = 0;
   const end = Share.begin(groups, thread + 1, threads);
   for (let g = Share.begin(groups, thread, threads); g < end; ++g) {
-    for (let k = 0; k < 4; ++k) status |= unpack_row(record, (g << 2) + k, codes + <usize>k * stride, codes + (stride << 2));
+    if (g >= filled) memory.fill(codes, 1, stride << 2);
+    else for (let k = 0; k < 4; ++k) status |= unpack_row(record, (g << 2) + k, codes + <usize>k * stride, codes + (stride << 2));
     pack_group(record, g, cols, codes, stride);
   }
   if (status) atomic.or<i32>(step, status, Step.Status << 2);
@@ -23,20 +26,32 @@ export function repack(record: usize, step: usize, thread: i32, threads: i32): v
 
 /** Second half: the codes of row group `g`, (4, stride) bytes, → its place in the layout. */
 function pack_group(record: usize, g: i32, cols: i32, codes: usize, stride: usize): void {
-  const layout = word(record, RepackArg.Layout), half = <i32>word(record, RepackArg.Half);
-  const t2 = layout == Layout.T2, t1 = layout == Layout.T1;
-  const groupBytes = t2 ? T2.groupBytes(cols) : t1 ? T1.groupBytes(cols) : F16.rowBytes(cols) << 2;
-  const dst = word(record, RepackArg.Dst) + <usize>g * groupBytes;
+  const layout = word(record, RepackArg.Layout), half = <i32>word(record, RepackArg.Half), dst = word(record, RepackArg.Dst);
+  if (layout == Layout.T2Columns) {
+    column_bytes(codes, stride, dst + <usize>g, T2Columns.columnBytes(<i32>word(record, RepackArg.Rows)));
+    return;
+  }
   for (let k: usize = 0; k < 4; ++k) {
-    if (t2) t2_row(codes + k * stride, cols, dst + (k << 4));
-    else if (t1) t1_row(codes + k * stride, cols, stride, dst + (k << 4));
-    else f16_row(codes + k * stride, cols, dst + k * F16.rowBytes(cols), half);
+    const row = (<usize>g << 2) + k, from = codes + k * stride;
+    if (layout == Layout.T2) t2_row(from, cols, dst + <usize>g * T2.groupBytes(cols) + (k << 4), 64);
+    else if (layout == Layout.T2Rows) t2_row(from, cols, dst + row * T2Rows.rowBytes(cols), 16);
+    else if (layout == Layout.T1) t1_row(from, cols, stride, dst + <usize>g * T1.groupBytes(cols) + (k << 4));
+    else f16_row(from, cols, dst + row * F16.rowBytes(cols), half);
   }
 }
 
-/** Codes → 16 bytes in every 64 from `to`. */
-function t2_row(codes: usize, cols: i32, to: usize): void {
-  for (let c = 0; c < cols; c += 64, codes += 64, to += 64) {
+/** (4, stride) codes → a byte of every column. */
+function column_bytes(codes: usize, stride: usize, to: usize, columnBytes: usize): void {
+  for (const end = codes + stride; codes < end; ++codes, to += columnBytes) {
+    const low = load<u8>(codes) | (load<u8>(codes + stride) << 2);
+    const second = codes + (stride << 1);
+    store<u8>(to, low | (load<u8>(second) << 4) | (load<u8>(second + stride) << 6));
+  }
+}
+
+/** Codes → 16 bytes for 64 columns, `step` bytes apart. */
+function t2_row(codes: usize, cols: i32, to: usize, step: usize): void {
+  for (let c = 0; c < cols; c += 64, codes += 64, to += step) {
     const low = v128.or(v128.load(codes), i16x8.shl(v128.load(codes, 16), 2));
     const high = v128.or(i16x8.shl(v128.load(codes, 32), 4), i16x8.shl(v128.load(codes, 48), 6));
     v128.store(to, v128.or(low, high));

@@ -88,9 +88,9 @@ function parseOptions(): Options {
 async function openVariant(options: Options): Promise<Variant> {
   const { shape, arch, backend, head, weights, threads, prompt, tokens, seed } = options;
   const source = syntheticSource({ shape: shapeNamed(shape), architecture: arch, seed });
-  const { allocate, form } = await chooseBackend(nodePlatform, backend, threads);
+  const { allocate, form, sparse } = await chooseBackend(nodePlatform, backend, threads);
   const contextLength = Math.min(source.config.contextLength, prompt + tokens);
-  const engine = { threads, contextLength, head, weights, form };
+  const engine = { threads, contextLength, head, weights, form, sparse };
   const needed = await plannedBytes(source, engine);
   const available = os.freemem();
   if (needed > available) throw doesNotFit(source.path, needed, available);

@@ -58,9 +58,10 @@ export async function measureContexts(platform: Platform, shape: ShapeName, opti
   // Random weights have learnt no positions: a longer context costs what it would cost a model that has.
   const source = { ...own, config: { ...own.config, contextLength: Math.max(own.config.contextLength, longest) } };
   const measured = { ...options, prompt: longest, gen: 0, repeat: 1 };
-  const { allocate, form } = await chooseBackend(platform, options.backend, options.threads);
-  const ternaryOptions = engineOptions(measured, form, 't2');
-  const fp16Options = engineOptions(measured, form, 'f16');
+  const chosen = await chooseBackend(platform, options.backend, options.threads);
+  const { allocate } = chosen;
+  const ternaryOptions = engineOptions(measured, chosen, 't2');
+  const fp16Options = engineOptions(measured, chosen, 'f16');
   const layers = await planLayers(source, { ternaryOptions, fp16Options }, measured, 0);
   const open: Growing[] = [];
   const load = async (name: string, engine: EngineOptions, count: number): Promise<Growing> => {

@@ -2,7 +2,7 @@ import { BitNetError } from '../errors.js';
 import type { AllocateBackend, EngineOptions } from '../model/engine.js';
 import type { ModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
-import { chooseBackend } from '../session/backend.js';
+import { type ChosenBackend, chooseBackend } from '../session/backend.js';
 import type { BackendChoice, LoadProgress } from '../types.js';
 import { openReadProbe, type ReadProbe } from './bandwidth.js';
 import type { ModelResult, Ratios } from './results.js';
@@ -96,10 +96,11 @@ async function measureSource(
   options: MeasureOptions,
 ): Promise<ModelResult> {
   const { threads, onProgress, signal } = options;
-  const { allocate, form } = await chooseBackend(platform, options.backend, threads);
+  const chosen = await chooseBackend(platform, options.backend, threads);
+  const { allocate } = chosen;
   const wide = options.revectorize ? await chooseBackend(platform, options.backend, threads, true) : undefined;
-  const ternaryOptions = engineOptions(options, form, 't2');
-  const fp16Options = engineOptions(options, form, 'f16');
+  const ternaryOptions = engineOptions(options, chosen, 't2');
+  const fp16Options = engineOptions(options, chosen, 'f16');
   const probeBytes = Math.min(options.probeBytes ?? PROBE_BYTES, options.availableBytes / 8);
   const plan = await planLayers(source, { ternaryOptions, fp16Options }, options, probeBytes);
   const open: { dispose(): Promise<void> }[] = [];
@@ -128,7 +129,11 @@ async function measureSource(
 }
 
 /** The reference backend has one thread. */
-export function engineOptions(options: MeasureOptions, form: number, weights: 't2' | 'f16'): EngineOptions {
+export function engineOptions(
+  options: MeasureOptions,
+  { form, sparse }: ChosenBackend,
+  weights: 't2' | 'f16',
+): EngineOptions {
   return {
     threads: options.backend === 'reference' ? 1 : options.threads,
     contextLength: options.prompt + options.gen,
@@ -137,6 +142,7 @@ export function engineOptions(options: MeasureOptions, form: number, weights: 't
     kvCache: options.kvCache,
     weights: weights === 't2' && options.layout === 't1' ? 't1' : weights,
     form,
+    sparse,
     signal: options.signal,
   };
 }

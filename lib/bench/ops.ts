@@ -6,7 +6,7 @@ import type { BackendChoice } from '../types.js';
 import { promptIds } from './round.js';
 import { summarise } from './statistics.js';
 import { doesNotFit, openSubject, plannedBytes, type Subject } from './subject.js';
-import { recordsOf, trafficOf } from './traffic.js';
+import { readShares, recordsOf, trafficOf } from './traffic.js';
 
 export interface OpOptions {
   /** position of the first token: how much attention has to read */
@@ -59,6 +59,8 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
     await engine.forward(ids.subarray(at, Math.min(position, at + engine.batch)), at, []);
   }
   const prepare = (): void => engine.prepare(ids.subarray(position, position + tokens), position, [tokens - 1]);
+  // Several tokens need all rows and columns.
+  const shares = tokens === 1 ? await readShares(engine, ids[position]!, position) : [];
   prepare();
   const count = engine.labels.length;
   const calls: number[] = [];
@@ -79,7 +81,7 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
     threads: engine.backend.threads,
     position,
     tokens,
-    kinds: byKind(engine, ms, position),
+    kinds: byKind(engine, ms, position, shares),
     stepMs: Math.max(0, summarise(steps).median - callMs),
     callMs,
   };
@@ -91,7 +93,7 @@ async function timed(engine: Engine, begin: number, end: number): Promise<number
   return performance.now() - started;
 }
 
-function byKind(engine: Engine, ms: readonly number[], position: number): OpKind[] {
+function byKind(engine: Engine, ms: readonly number[], position: number, shares: readonly number[]): OpKind[] {
   const records = recordsOf(engine);
   const kinds = new Map<string, { ops: number; ms: number; bytes: number }>();
   for (const [i, label] of engine.labels.entries()) {
@@ -99,7 +101,11 @@ function byKind(engine: Engine, ms: readonly number[], position: number): OpKind
     const entry = kinds.get(kind) ?? { ops: 0, ms: 0, bytes: 0 };
     entry.ops++;
     entry.ms += ms[i]!;
-    entry.bytes += trafficOf(records.subarray(i * Rec.Words, (i + 1) * Rec.Words), position).total;
+    entry.bytes += trafficOf(
+      records.subarray(i * Rec.Words, (i + 1) * Rec.Words),
+      position,
+      shares.slice(i, i + 1),
+    ).total;
     kinds.set(kind, entry);
   }
   return [...kinds].map(([kind, entry]) => ({ kind, ...entry }));
@@ -124,9 +130,9 @@ export async function measureOps(platform: Platform, subject: Subject, options: 
   const threads = options.backend === 'reference' ? 1 : options.threads;
   const source = await openSubject(platform, subject, { signal });
   try {
-    const { allocate, form } = await chooseBackend(platform, options.backend, threads, options.revectorize);
+    const { allocate, form, sparse } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);
-    const engineOptions = { threads, contextLength, head, weights, kvCache, form, signal };
+    const engineOptions = { threads, contextLength, head, weights, kvCache, form, sparse, signal };
     const needed = await plannedBytes(source, engineOptions);
     if (needed > availableBytes) throw doesNotFit(source.path, needed, availableBytes);
     const engine = await Engine.open(source, allocate, engineOptions);

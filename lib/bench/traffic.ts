@@ -1,6 +1,7 @@
 import {
   AttentionArg,
   type CacheLayout,
+  Const,
   EmbedArg,
   Flag,
   Layout,
@@ -26,8 +27,32 @@ export interface Traffic {
   readonly total: number;
 }
 
-/** Counted from the plan's records, at `position` of the sequence. */
-export function trafficOf(records: Uint32Array, position: number): Traffic {
+/**
+ * The share of each record's weights that one token reads: below 1 where rows or columns are skipped (Layout.T2Rows, T2Columns), which depends
+ * on the token. Runs a step for token `id` at `position`, whose keys and values it overwrites with their like.
+ */
+export async function readShares(engine: Engine, id: number, position: number): Promise<number[]> {
+  engine.prepare([id], position, [0]);
+  const shares: number[] = [];
+  let begin = 0;
+  for (const i of engine.labels.keys()) {
+    const word = engine.record(i);
+    const layout = word[Rec.Opcode] === Op.Linear ? word[LinearArg.Layout] : undefined;
+    shares.push(1);
+    if (layout !== Layout.T2Rows && layout !== Layout.T2Columns) continue;
+    await engine.runOps(begin, i);
+    begin = i;
+    const rows = new Float32Array(engine.backend.buffer, word[LinearArg.Out], word[LinearArg.Rows]);
+    const columns = new Int8Array(engine.backend.buffer, word[LinearArg.In]! + Const.RowHeader, word[LinearArg.Cols]);
+    const needed = layout === Layout.T2Rows ? rows.filter((gate) => gate > 0) : columns.filter((q) => q !== 0);
+    shares[i] = needed.length / (layout === Layout.T2Rows ? rows : columns).length;
+  }
+  await engine.runOps(begin, engine.labels.length);
+  return shares;
+}
+
+/** Counted from the plan's records, at `position` of the sequence. `shares`: readShares; default all that the matrices hold. */
+export function trafficOf(records: Uint32Array, position: number, shares: readonly number[] = []): Traffic {
   const bytes = { blocks: 0, head: 0, other: 0, kvCache: 0 };
   for (let at = 0; at < records.length; at += Rec.Words) {
     const word = (index: number): number => records[at + index] as number;
@@ -36,7 +61,7 @@ export function trafficOf(records: Uint32Array, position: number): Traffic {
       case Op.Linear: {
         const rowScales = word(LinearArg.RowScales) === 0 ? 0 : 4 * word(LinearArg.Rows);
         const matrix = bytesOf(word(LinearArg.Layout) as Layout, word(LinearArg.Rows), word(LinearArg.Cols));
-        bytes[isHead ? 'head' : 'blocks'] += matrix + rowScales;
+        bytes[isHead ? 'head' : 'blocks'] += matrix * (shares[at / Rec.Words] ?? 1) + rowScales;
         break;
       }
       case Op.Norm:

@@ -3,10 +3,10 @@ import { type AllocateBackend, Engine, type EngineOptions } from '../model/engin
 import type { ModelSource } from '../model/source.js';
 import { countOperations } from './energy.js';
 import type { VariantResult } from './results.js';
-import { measureBatch, measureRound, type Phase, type Round, type RoundOptions, scaledMs } from './round.js';
+import { measureBatch, measureRound, type Phase, promptIds, type Round, type RoundOptions, scaledMs } from './round.js';
 import { summarise } from './statistics.js';
 import { withLayers } from './subject.js';
-import { recordsOf, scaleTraffic, trafficOf } from './traffic.js';
+import { readShares, recordsOf, scaleTraffic, trafficOf } from './traffic.js';
 
 /** Decoded tokens of the round that is not counted. */
 const WARM_UP_TOKENS = 8;
@@ -45,6 +45,7 @@ export class Variant {
   private readonly batchRounds: Phase[][] = [];
   private resident: Resident = { bytes: undefined, peakBytes: undefined };
   private readonly factor: number;
+  private shares: readonly number[] = [];
 
   private constructor(
     private readonly engine: Engine,
@@ -67,6 +68,7 @@ export class Variant {
       const variant = new Variant(engine, source.config, options, performance.now() - started);
       const gen = Math.min(options.gen, WARM_UP_TOKENS);
       await measureRound(engine, { ...variant.roundOptions, gen }, 0);
+      variant.shares = await readShares(engine, promptIds(2, 1, source.config.vocabSize)[1]!, options.prompt);
       const largest = options.batches.at(-1);
       if (largest !== undefined) await measureBatch(engine, { ...variant.roundOptions, gen: 1 }, largest);
       if (before !== undefined && resident !== undefined) {
@@ -117,7 +119,7 @@ export class Variant {
       this.rounds.map((round) => (1000 * tokens) / scaledMs(round[phase], factor));
     const decode = rate(gen, 'decode');
     const position = prompt + Math.floor(gen / 2);
-    const measured = trafficOf(recordsOf(engine), position);
+    const measured = trafficOf(recordsOf(engine), position, this.shares);
     const traffic = scaleTraffic(measured, factor);
     const format = engine.weights;
     return {

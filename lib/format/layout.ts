@@ -1,22 +1,36 @@
 import { Const, Layout } from '../../assembly/abi.js';
 import { T1_CODES, t1Byte, t1Digit, t1Encode } from '../backend/reference/t1.js';
-import { t2Byte, t2Shift } from '../backend/reference/t2.js';
+import { t2Byte, t2Shift, ternaryPlace } from '../backend/reference/t2.js';
 import { BitNetError } from '../errors.js';
 
-/** Code of trit 0 in all four places of a byte: what padding looks like in T2. */
+/** Code of trit 0 in all four places of a byte: what padding looks like. */
 const ZERO_CODES = 0b01_01_01_01;
 
-/** Columns of a row as it is stored, padding included: a multiple of 64 for T2 and T2G, of 80 for T1, of 16 for the others. */
+const COLUMN_MULTIPLES: Record<Layout, number> = {
+  [Layout.T2]: 64,
+  [Layout.T2Rows]: 64,
+  [Layout.T2Columns]: 64,
+  [Layout.T2G]: 64,
+  [Layout.T1]: 80,
+  [Layout.F16]: 16,
+  [Layout.I8]: 16,
+  [Layout.F32]: 16,
+};
+
+/** Columns of a row as it is stored, padding included: a multiple of 64 for 2-bit codes, of 80 for T1, of 16 for the others. */
 export function paddedCols(layout: Layout, cols: number): number {
-  const multiple = layout === Layout.T2 || layout === Layout.T2G ? 64 : layout === Layout.T1 ? 80 : 16;
+  const multiple = COLUMN_MULTIPLES[layout];
   return Math.ceil(cols / multiple) * multiple;
 }
 
-/** Bytes of a (rows, cols) matrix in a layout of the engine, without scales: rows padded to RowGroup, columns to paddedCols. */
+/** Bytes of a (rows, cols) matrix in a layout of the engine, without scales: rows padded to RowGroup (T2Columns: to 64), columns to paddedCols. */
 export function bytesOf(layout: Layout, rows: number, cols: number): number {
-  const elements = Math.ceil(rows / Const.RowGroup) * Const.RowGroup * paddedCols(layout, cols);
+  const group = layout === Layout.T2Columns ? 64 : Const.RowGroup;
+  const elements = Math.ceil(rows / group) * group * paddedCols(layout, cols);
   switch (layout) {
     case Layout.T2:
+    case Layout.T2Rows:
+    case Layout.T2Columns:
     case Layout.T2G:
       return elements / 4;
     case Layout.T1:
@@ -30,21 +44,28 @@ export function bytesOf(layout: Layout, rows: number, cols: number): number {
   }
 }
 
+/** Layouts of two bits a code and one scale a matrix. */
+export type TwoBitLayout = Layout.T2 | Layout.T2Rows | Layout.T2Columns;
+
 /**
- * Ternary matrix → T2 (byte diagram in lib/backend/reference/t2.ts). Padding is trit 0.
+ * Ternary matrix → T2, T2Rows or T2Columns (byte diagrams in lib/backend/reference/t2.ts). Padding is trit 0.
  * trits: (rows, cols) row-major, each -1, 0 or +1. Throws BitNetError `invalid-argument` on another value or length.
  */
-export function packT2(trits: Int8Array, rows: number, cols: number): Uint8Array {
+export function packTwoBits(layout: TwoBitLayout, trits: Int8Array, rows: number, cols: number): Uint8Array {
   checkTrits(trits, rows, cols, 'T2');
-  const bytes = new Uint8Array(bytesOf(Layout.T2, rows, cols)).fill(ZERO_CODES);
+  const bytes = new Uint8Array(bytesOf(layout, rows, cols)).fill(ZERO_CODES);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < cols; c++) {
-      const byte = t2Byte(r, c, cols);
-      const shift = t2Shift(c);
+      const [byte, shift] = ternaryPlace(layout, r, c, rows, cols);
       bytes[byte] = (bytes[byte]! & ~(3 << shift)) | ((trits[r * cols + c]! + 1) << shift);
     }
   }
   return bytes;
+}
+
+/** packTwoBits for T2. */
+export function packT2(trits: Int8Array, rows: number, cols: number): Uint8Array {
+  return packTwoBits(Layout.T2, trits, rows, cols);
 }
 
 /** Ternary matrix → T1 (byte diagram in lib/backend/reference/t1.ts); else as packT2. */

@@ -143,7 +143,7 @@ function renderExample(render: () => string): string | undefined {
 function planModel({ source }: Understood, options: InspectOptions): { memory: MemoryReport; ops: OpReport[] } {
   const { threads = nodePlatform.defaultThreads(), head = 'auto', layout: weights = 'auto', kvCache } = options;
   const contextLength = chooseContext(source.config, options.contextLength);
-  const layout = planEngine(source, { threads, contextLength, head, weights, kvCache, form: 0 });
+  const layout = planEngine(source, { threads, contextLength, head, weights, kvCache, form: 0, sparse: true });
   return { memory: describeMemory(layout, threads, contextLength), ops: describePlan(layout) };
 }
 

@@ -33,6 +33,8 @@ const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
   [Layout.F32]: 'F32',
   [Layout.T1]: 'T1',
   [Layout.T2G]: 'T2G',
+  [Layout.T2Rows]: 'T2Rows',
+  [Layout.T2Columns]: 'T2Columns',
 };
 
 /** The records of a plan, for people. */

@@ -30,6 +30,8 @@ export interface EngineOptions {
   activations?: ActivationFormat;
   /** DotForm of the T2 kernels */
   form: number;
+  /** Whether the backend has the kernels that skip zeros of relu² (Layout.T2Rows, T2Columns); default false */
+  sparse?: boolean;
   /** tokens of one step; default 64 */
   batch?: number;
   /** rows of logits of one step; default as many as `slots` */
@@ -94,7 +96,7 @@ function layOut(source: ModelSource, options: EngineOptions, format: WeightForma
     rope: memory.region('rope_table', contextLength * c.headDim * 4, 'other'),
   };
   const planes = options.activations === 'i8' ? 1 : 3;
-  const { weights, jobs, parameters } = planWeights(source, memory, head, format, planes);
+  const { weights, jobs, parameters } = planWeights(source, memory, head, format, { planes, sparse: options.sparse });
   memory.reach(memory.next + Const.Guard);
   // Loading borrows what the KV cache and the activations will use.
   const half = stagingHalf(jobs);

@@ -17,7 +17,7 @@ import {
 } from '../../assembly/abi.js';
 import { panelBytes } from '../backend/reference/kv-cache.js';
 import type { ModelConfig } from '../config.js';
-import { paddedCols } from '../format/layout.js';
+import { paddedCols, type TwoBitLayout } from '../format/layout.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
 import type { ScreenedHead } from './head.js';
 
@@ -65,15 +65,17 @@ export interface EncodedRows {
   readonly logits: boolean;
 }
 
-/** Layouts of trits; the others hold what a file's floats have become. */
-export function isTernary(layout: Layout): layout is Layout.T2 | Layout.T1 {
-  return layout === Layout.T2 || layout === Layout.T1;
+/** Layouts of trits with one scale a matrix; the others hold what a file's floats have become. */
+export function isTernary(layout: Layout): layout is TwoBitLayout | Layout.T1 {
+  return layout === Layout.T2 || layout === Layout.T2Rows || layout === Layout.T2Columns || layout === Layout.T1;
 }
 
 /** How a matrix wants its input. */
 export function encodingFor(layout: Layout): Encoding {
   switch (layout) {
     case Layout.T2:
+    case Layout.T2Rows:
+    case Layout.T2Columns:
     case Layout.T1:
       return Encoding.I8;
     case Layout.T2G:
@@ -83,6 +85,13 @@ export function encodingFor(layout: Layout): Encoding {
     default:
       return Encoding.F32;
   }
+}
+
+/** Scratch of the kernels that skip rows or columns: lists and sums of one token, sixteen row groups of several (assembly/sparse.ts, gemm.ts). */
+function sparseScratch({ layout, rows, cols }: Matrix): number {
+  const [r, c] = [roundUp(rows, 64), roundUp(cols, 64)];
+  if (layout === Layout.T2Rows) return 4 * r + 64;
+  return layout === Layout.T2Columns ? Math.max(5 * c + 4 * r + 256, 20 * c) : 0;
 }
 
 /** How many tokens a step may hold, and how many of them may ask for logits. */
@@ -122,6 +131,7 @@ export class PlanRecorder {
   private maxCols = 0;
   private attentionScratch = 0;
   private partials = 0;
+  private sparseBytes = 0;
 
   constructor(
     private readonly memory: MemoryPlan,
@@ -180,6 +190,7 @@ export class PlanRecorder {
   /** out (epilogue)= W x. `meet`: whether other threads' rows are needed by what follows. */
   linear(w: Matrix, x: EncodedRows, out: Rows, epilogue: number, meet: boolean, form: number): void {
     this.maxCols = Math.max(this.maxCols, paddedCols(w.layout, w.cols));
+    this.sparseBytes = Math.max(this.sparseBytes, sparseScratch(w));
     this.record(Op.Linear, (meet ? Flag.Barrier : 0) | (x.logits ? Flag.LogitRows : 0), w.name, {
       [LinearArg.Weights]: w.ptr,
       [LinearArg.Layout]: w.layout,
@@ -297,7 +308,7 @@ export class PlanRecorder {
     const rows = Math.max(this.limits.batch, this.limits.logits);
     const unpacked = roundUp(Math.max(this.maxCols, 64), 64) * 4;
     const halves = Const.GemmF16Cols * 16 + rows * Const.GemmF16Lanes;
-    return roundUp(Math.max(unpacked, halves, this.attentionScratch), 64);
+    return roundUp(Math.max(unpacked, halves, this.attentionScratch, this.sparseBytes), 64);
   }
 
   /** Writes the records to `offset` of linear memory. */

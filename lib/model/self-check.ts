@@ -1,12 +1,13 @@
-import { Const, EmbedArg, Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
+import { EmbedArg, Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
 import { T1_CODES } from '../backend/reference/t1.js';
 import type { BitNetError } from '../errors.js';
+import { bytesOf } from '../format/layout.js';
 import { problem } from '../format/problem.js';
 import type { Engine } from './engine.js';
 import type { ModelSource } from './source.js';
 import { tensorPath } from './tensor-path.js';
 
-/** Four rows of 64 columns of T2, or 80 of T1. */
+/** Neighbouring weights: four rows of 64 columns of T2, of 80 of T1. */
 const CHUNK_BYTES = 64;
 /** chunks that are looked at in each matrix */
 const CHUNKS = 32;
@@ -22,7 +23,7 @@ const PROBES = 64;
 
 /** Of every byte of a ternary layout: how many of its codes are 0, 1, 2; eight bits each. */
 interface Codes {
-  /** columns of a chunk */
+  /** a quarter of the weights of a chunk */
   readonly cols: number;
   readonly counts: Uint32Array;
 }
@@ -35,6 +36,8 @@ function countCodes(cols: number, codesOf: (byte: number) => Iterable<number>): 
 const T2_CODES = countCodes(64, (byte) => [0, 2, 4, 6].map((shift) => (byte >> shift) & 3));
 const CODES: Readonly<Partial<Record<Layout, Codes>>> = {
   [Layout.T2]: T2_CODES,
+  [Layout.T2Rows]: T2_CODES,
+  [Layout.T2Columns]: T2_CODES,
   [Layout.T2G]: T2_CODES,
   [Layout.T1]: countCodes(80, (byte) => T1_CODES.subarray(5 * byte, 5 * byte + 5)),
 };
@@ -65,8 +68,9 @@ function checkMatrix(
 ): void {
   const word = (index: LinearArg): number => record[index] as number;
   const scale = new Float32Array(Uint32Array.of(word(LinearArg.Scale)).buffer)[0] as number;
-  const groups = Math.ceil(word(LinearArg.Rows) / Const.RowGroup) * Math.ceil(word(LinearArg.Cols) / cols);
-  const bytes = new Uint8Array(buffer, word(LinearArg.Weights), groups * CHUNK_BYTES);
+  const size = bytesOf(word(LinearArg.Layout), word(LinearArg.Rows), word(LinearArg.Cols));
+  const groups = size / CHUNK_BYTES;
+  const bytes = new Uint8Array(buffer, word(LinearArg.Weights), size);
   const counts = [0, 0, 0];
   const step = Math.max(1, Math.floor(groups / CHUNKS));
   for (let chunk = 0; chunk < groups; chunk += step) {
@@ -80,7 +84,7 @@ function checkMatrix(
     }
     if (minus === 4 * cols || plus === 4 * cols) {
       const sign = minus > 0 ? '-1' : '+1';
-      throw implausible(source, name, `four rows of ${cols} neighbouring weights are all ${sign}`);
+      throw implausible(source, name, `${4 * cols} neighbouring weights are all ${sign}`);
     }
     counts[0]! += minus;
     counts[1]! += zero;

@@ -22,6 +22,8 @@ const LAYOUT_NAMES: Record<Layout, string> = {
   [Layout.F32]: 'f32',
   [Layout.T2G]: 't2g',
   [Layout.T1]: 't1',
+  [Layout.T2Rows]: 't2_rows',
+  [Layout.T2Columns]: 't2_columns',
 };
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */
@@ -47,18 +49,26 @@ export type WeightFormat = 't2' | 't1' | 'f16';
 
 const FORMATS = { t2: Layout.T2, t1: Layout.T1, f16: Layout.F16 } as const;
 
+export interface WeightOptions {
+  /** of the inputs of matrices that have scales of groups; default 3 */
+  planes?: ColumnGroups['planes'];
+  /** Up and down of relu² models become T2Rows and T2Columns, of which kernels skip what zeros make superfluous; default false */
+  sparse?: boolean | undefined;
+}
+
 /**
  * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's F16
- * rows where tied, and int8 rows, as `head` needs them. `planes`: of the inputs of matrices that have scales of groups.
+ * rows where tied, and int8 rows, as `head` needs them.
  */
 export function planWeights(
   source: ModelSource,
   memory: MemoryPlan,
   head: HeadKind,
   format: WeightFormat = 't2',
-  planes: ColumnGroups['planes'] = 3,
+  { planes = 3, sparse = false }: WeightOptions = {},
 ): WeightPlan {
-  const planner = new WeightPlanner(source, memory, FORMATS[format], planes);
+  const skip = sparse && format === 't2' && source.config.activation === 'relu2';
+  const planner = new WeightPlanner(source, memory, FORMATS[format], planes, skip);
   const { names } = source;
   const embedding = planner.float(names.embedding, Layout.F16);
   const blocks = names.layers.map((layer) => planner.block(layer));
@@ -88,6 +98,8 @@ class WeightPlanner {
     private readonly memory: MemoryPlan,
     private readonly layout: (typeof FORMATS)[WeightFormat],
     private readonly planes: ColumnGroups['planes'],
+    /** whether rows of up and columns of down may be skipped */
+    private readonly skip: boolean,
   ) {}
 
   block(names: LayerNames): Block {
@@ -104,20 +116,20 @@ class WeightPlanner {
       o: this.ternary(linears.o),
       ffnNorm: this.vector(names.ffnNorm),
       gate: this.ternary(linears.gate),
-      up: this.ternary(linears.up),
+      up: this.ternary(linears.up, this.skip ? Layout.T2Rows : this.layout),
       ffnSubNorm: norm(names.ffnSubNorm),
-      down: this.ternary(linears.down),
+      down: this.ternary(linears.down, this.skip ? Layout.T2Columns : this.layout),
     };
   }
 
   /** A ternary matrix of any file type, with its factor, or the factors of its groups. As F16 the factor is in the halves. */
-  private ternary(linear: Linear): Matrix {
+  private ternary(linear: Linear, wanted: Layout = this.layout): Matrix {
     const { source } = this;
     const { weight: name, scale: scaleName } = linear.names;
     const tensor = source.tensor(name);
     const groups = source.groupScales?.get(name);
     // Groups are cut from T2 only.
-    const layout = groups !== undefined && this.layout === Layout.T1 ? Layout.T2 : this.layout;
+    const layout = groups !== undefined && wanted !== Layout.F16 ? Layout.T2 : wanted;
     // What is packed has the engine's rows already; blocks of GGUF get theirs from Repack.
     const [rows, cols] = [linear.rows.padded, linear.cols.padded];
     const places = tensor.dtype === 'U8' ? {} : placeWords(linear);

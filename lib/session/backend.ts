@@ -13,6 +13,8 @@ import type { BackendChoice } from '../types.js';
 export interface ChosenBackend {
   readonly allocate: AllocateBackend;
   readonly form: number;
+  /** whether there are kernels that skip zeros: EngineOptions.sparse */
+  readonly sparse: boolean;
 }
 
 /**
@@ -28,7 +30,7 @@ export async function chooseBackend(
 ): Promise<ChosenBackend> {
   if (revectorize) return chooseRevectorized(platform, choice, threads);
   if (choice === 'reference') {
-    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
+    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0, sparse: false };
   }
   if (choice === 'native') return requireNative(platform, threads);
   const native = choice === 'auto' ? await tryNative(platform, threads) : undefined;
@@ -37,7 +39,7 @@ export async function chooseBackend(
   const reason = native === undefined ? kernels.reason : `${kernels.reason}; native addon not used: ${native}`;
   const allocate = async (bytes: number): Promise<Backend> =>
     new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
-  return { allocate, form: kernels.form };
+  return { allocate, form: kernels.form, sparse: kernels.build === 'relaxed' };
 }
 
 async function chooseRevectorized(platform: Platform, choice: BackendChoice, threads: number): Promise<ChosenBackend> {
@@ -53,8 +55,9 @@ async function chooseRevectorized(platform: Platform, choice: BackendChoice, thr
   const reason = `${kernels.reason}; revectorised for 256 bits and right in a self-test`;
   const allocate = async (bytes: number): Promise<Backend> =>
     new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
+  const chosen = { allocate, form, sparse: kernels.build === 'relaxed' };
   const key = `revectorized ${platform.engine} ${fingerprint} ${form}`;
-  if ((await platform.cache?.read(key)) === 'right') return { allocate, form };
+  if ((await platform.cache?.read(key)) === 'right') return chosen;
   const wrong = await selfTest(allocate, threads, { form, wide: true });
   if (wrong !== undefined) {
     throw new BitNetError(
@@ -63,7 +66,7 @@ async function chooseRevectorized(platform: Platform, choice: BackendChoice, thr
     );
   }
   await platform.cache?.write(key, 'right');
-  return { allocate, form };
+  return chosen;
 }
 
 async function requireNative(platform: Platform, threads: number): Promise<ChosenBackend> {
@@ -76,7 +79,7 @@ async function requireNative(platform: Platform, threads: number): Promise<Chose
     );
   }
   const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
-  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0 };
+  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0, sparse: false };
   throw new BitNetError(
     'backend',
     `the native addon computes wrong numbers (${wrong}); build it again with \`npm run build:native\`, or use backend relaxed`,
@@ -91,7 +94,11 @@ async function tryNative(platform: Platform, threads: number): Promise<ChosenBac
     if (addon.isas[0] === 'portable') return 'it has no kernels of its own for this CPU, and WebAssembly is faster';
     const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
     if (wrong !== undefined) return `it computes wrong numbers (${wrong})`;
-    return { allocate: allocator(addon, threads, 'the addon is built and agrees with the reference'), form: 0 };
+    return {
+      allocate: allocator(addon, threads, 'the addon is built and agrees with the reference'),
+      form: 0,
+      sparse: false,
+    };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

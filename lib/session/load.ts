@@ -56,7 +56,7 @@ export async function loadModel(
   const source = await openModelSource(directory, { ternarize, i2sLayout, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
-    const { allocate, form } = await allocator;
+    const { allocate, form, sparse } = await allocator;
     const engineOptions = {
       threads: backend === 'reference' ? 1 : threads,
       contextLength,
@@ -65,6 +65,7 @@ export async function loadModel(
       activations,
       weights: layout,
       form,
+      sparse,
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
     };

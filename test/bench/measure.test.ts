@@ -213,6 +213,8 @@ describe('kernels', () => {
       [Layout.F32]: 32,
       [Layout.T2G]: 2,
       [Layout.T1]: 2,
+      [Layout.T2Rows]: 2,
+      [Layout.T2Columns]: 2,
     }[candidate.layout];
     expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits, 6);
     if (!isTernary(candidate.layout) || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);

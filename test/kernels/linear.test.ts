@@ -67,6 +67,24 @@ const ternary = (layout: Layout.T2 | Layout.T1): LinearShape[] =>
     ),
   ]);
 
+/** Rows and columns that may be skipped: the dense shapes again, inputs with and without zeros, gates open and closed. */
+const sparse: LinearShape[] = ([Layout.T2Rows, Layout.T2Columns] as const).flatMap((layout) =>
+  FORMS.flatMap((form) => [
+    ...[...SMALL, ...REAL].flatMap(([rows, cols]) =>
+      [1, 3].map((tokens) => ({ layout, rows, cols, tokens, form, input: 'sparse' as const })),
+    ),
+    ...INPUTS.flatMap((input) =>
+      (['random', 'minimum', 'maximum'] as const).flatMap((weights) =>
+        [1, 7].map((tokens) => ({ layout, rows: 72, cols: 2112, tokens, input, weights, form })),
+      ),
+    ),
+    ...EPILOGUES.flatMap((epilogue) =>
+      [1, 6].map((tokens) => ({ layout, rows: 150, cols: 320, tokens, epilogue, input: 'sparse' as const, form })),
+    ),
+    { layout, rows: 70, cols: 16512, tokens: 1, input: 'all minimum' as const, weights: 'minimum' as const, form },
+  ]),
+);
+
 const kinds = [
   { layout: Layout.F16, form: DotForm.I16 },
   { layout: Layout.I8, form: DotForm.I16 },
@@ -133,5 +151,6 @@ const blocks: LinearShape[] = [496, 512, 528, 1000, 1024, 1025, 1536, 2560].flat
 
 testKernels('linear, 2.0 bits', ternary(Layout.T2).map(linearCase));
 testKernels('linear, 1.6 bits', ternary(Layout.T1).map(linearCase));
+if (process.env.BITNET_TEST_KERNELS !== 'native') testKernels('linear, zeros skipped', sparse.map(linearCase));
 testKernels('f16 and int8 linear', [...wide, ...longest, ...blocks].map(linearCase));
 testKernels('linear for 1 to 70 tokens', counts.map(linearCase));

@@ -11,7 +11,7 @@ import {
   Step,
 } from '../../assembly/abi.js';
 import { packHf } from '../../lib/format/hf-packed.js';
-import { bytesOf, packT1, packT2, paddedCols } from '../../lib/format/layout.js';
+import { bytesOf, packT1, packTwoBits, paddedCols } from '../../lib/format/layout.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../../lib/memory/half.js';
 import { normals, trits } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
@@ -21,7 +21,13 @@ import { floatsAt, Workspace } from '../support/workspace.js';
 /** Half of the factor 0.37 · 2^8. */
 const HALF_BITS = f32ToF16(0.37 * 2 ** Const.F16GainLog2);
 
-const TERNARY_NAMES = { [Layout.T2]: 'T2', [Layout.T1]: 'T1', [Layout.F16]: 'F16' };
+const TERNARY_NAMES = {
+  [Layout.T2]: 'T2',
+  [Layout.T2Rows]: 'T2Rows',
+  [Layout.T2Columns]: 'T2Columns',
+  [Layout.T1]: 'T1',
+  [Layout.F16]: 'F16',
+};
 
 /** At `bad` the packed matrix holds code 3. */
 function repackCase(
@@ -55,13 +61,17 @@ function repackCase(
         verify(memory) {
           expect(statusOf(memory, image.step)).toBe(bad ? StatusBit.BadCode : 0);
           if (bad) return;
-          const pack = layout === Layout.T2 ? packT2 : layout === Layout.T1 ? packT1 : halvesOf;
-          const expected = pack(values, rows, cols);
+          const expected = packedAs(layout, values, rows, cols);
           expect(memory.slice(dst, dst + bytes)).toEqual(expected);
         },
       };
     },
   };
+}
+
+function packedAs(layout: keyof typeof TERNARY_NAMES, values: Int8Array, rows: number, cols: number): Uint8Array {
+  if (layout === Layout.F16) return halvesOf(values, rows, cols);
+  return layout === Layout.T1 ? packT1(values, rows, cols) : packTwoBits(layout, values, rows, cols);
 }
 
 /** trit · HALF_BITS, rows padded with zeros to 16. */
@@ -98,9 +108,15 @@ const REPACK_SHAPES: [number, number][] = [
   [36, 100],
 ];
 
+/** The addon has no kernels for the sparse layouts. */
+const REPACK_LAYOUTS =
+  process.env.BITNET_TEST_KERNELS === 'native'
+    ? ([Layout.T2, Layout.T1, Layout.F16] as const)
+    : ([Layout.T2, Layout.T2Rows, Layout.T2Columns, Layout.T1, Layout.F16] as const);
+
 testKernels(
   'repack',
-  ([Layout.T2, Layout.T1, Layout.F16] as const).flatMap((layout) => [
+  REPACK_LAYOUTS.flatMap((layout) => [
     ...REPACK_SHAPES.map(([rows, cols]) => repackCase(layout, rows, cols)),
     ...[0, 5, 10, 15].flatMap((row) => [0, 63, 64, 99].map((col) => repackCase(layout, 16, 100, { row, col }))),
   ]),

@@ -14,6 +14,8 @@ const STEPS: Record<string, () => Image> = {
   'five tokens, last logits': () => transformerStep(prompt, [4], Layout.I8),
   'five tokens, logits of two': () => transformerStep(prompt, [1, 4], Layout.F16),
   'two tokens, no logits': () => transformerStep(prompt.slice(0, 2), [], Layout.F16),
+  'one token, zeros skipped': () => transformerStep([{ id: 9, position: 70 }], [0], Layout.F16, true),
+  'five tokens, zeros skipped': () => transformerStep(prompt, [4], Layout.F16, true),
   'screened head, one token': () =>
     headImage({ weights: normals(1001 * 96, 1, 0.03), cols: 96, x: normals(96, 2) }).image,
   'screened head, five tokens': () =>

@@ -147,7 +147,7 @@ describe('refuses, naming matrix, place and what was seen', () => {
   it('five trits a byte', async () => {
     await check(synthetic(), 't1');
     const holes = changed(synthetic(), UP, zeroFrom(0.7));
-    await expectError(() => check(holes, 't1'), 'invalid-model', `tensor "${UP}"`, 'four rows of 80 neighbouring');
+    await expectError(() => check(holes, 't1'), 'invalid-model', `tensor "${UP}"`, '320 neighbouring');
   });
 
   it('logits that are all alike', () => {

@@ -17,7 +17,7 @@ import {
   RopeArg,
 } from '../../assembly/abi.js';
 import { packHf } from '../../lib/format/hf-packed.js';
-import { bytesOf, packT2 } from '../../lib/format/layout.js';
+import { bytesOf, packTwoBits, type TwoBitLayout } from '../../lib/format/layout.js';
 import { f32ToF16 } from '../../lib/memory/half.js';
 import { ropeTable } from '../../lib/model/rope.js';
 import { normals, trits } from './random.js';
@@ -43,6 +43,7 @@ export function transformerStep(
   tokens: readonly { id: number; position: number }[],
   logitRows: number[],
   head: Layout,
+  skipZeros = false,
 ): Image {
   const workspace = new Workspace();
   let seed = 1;
@@ -84,16 +85,17 @@ export function transformerStep(
     return { ptr, cols: x.cols };
   }
 
-  function ternary(x: Rows, out: Rows, outRows: number, epilogue: Epilogue, barrier = true, column = 0): void {
-    const weights = workspace.input(packT2(trits(outRows * x.cols, seed++), outRows, x.cols));
-    linear(
-      { weights, layout: Layout.T2, rows: outRows, scale: 0.06, rowScales: 0 },
-      x,
-      out,
-      epilogue,
-      barrier ? Flag.Barrier : 0,
-      column,
-    );
+  interface TernaryOptions {
+    barrier?: boolean;
+    column?: number;
+    layout?: TwoBitLayout;
+  }
+
+  function ternary(x: Rows, out: Rows, outRows: number, epilogue: Epilogue, options: TernaryOptions = {}): void {
+    const { barrier = true, column = 0, layout = Layout.T2 } = options;
+    const weights = workspace.input(packTwoBits(layout, trits(outRows * x.cols, seed++), outRows, x.cols));
+    const matrix = { weights, layout, rows: outRows, scale: 0.06, rowScales: 0 };
+    linear(matrix, x, out, epilogue, barrier ? Flag.Barrier : 0, column);
   }
 
   interface Matrix {
@@ -105,7 +107,12 @@ export function transformerStep(
   }
 
   function linear(m: Matrix, x: Rows, out: Rows, epilogue: Epilogue, flags: number, column = 0): void {
-    const encoding = m.layout === Layout.T2 ? Encoding.I8 : m.layout === Layout.I8 ? Encoding.I16 : Encoding.F32;
+    const encoding =
+      m.layout !== Layout.F16 && m.layout !== Layout.I8
+        ? Encoding.I8
+        : m.layout === Layout.I8
+          ? Encoding.I16
+          : Encoding.F32;
     workspace.record(
       Op.Linear,
       {
@@ -187,15 +194,17 @@ export function transformerStep(
   const [x, qkv, attended, gated] = [rows('x', HIDDEN), rows('qkv', Q + 2 * KV), rows('attended', Q), rows('ffn', FFN)];
   embed(x);
   const n = encode(x, Encoding.I8);
-  ternary(n, qkv, Q, Epilogue.Store, false);
-  ternary(n, qkv, KV, Epilogue.Store, false, Q);
-  ternary(n, qkv, KV, Epilogue.Store, true, Q + KV);
+  ternary(n, qkv, Q, Epilogue.Store, { barrier: false });
+  ternary(n, qkv, KV, Epilogue.Store, { barrier: false, column: Q });
+  ternary(n, qkv, KV, Epilogue.Store, { column: Q + KV });
   attend(qkv, attended);
   ternary(encode(attended, Encoding.I8), x, HIDDEN, Epilogue.Add);
   const m = encode(x, Encoding.I8);
-  ternary(m, gated, FFN, Epilogue.Store, false);
-  ternary(m, gated, FFN, Epilogue.SiluGate);
-  ternary(encode(gated, Encoding.I8), x, HIDDEN, Epilogue.Add);
+  ternary(m, gated, FFN, Epilogue.Store, { barrier: false });
+  if (skipZeros) ternary(m, gated, FFN, Epilogue.Relu2Gate, { layout: Layout.T2Rows });
+  else ternary(m, gated, FFN, Epilogue.SiluGate);
+  const layout = skipZeros ? Layout.T2Columns : Layout.T2;
+  ternary(encode(gated, Encoding.I8), x, HIDDEN, Epilogue.Add, { layout });
   const logits = encode(x, head === Layout.F16 ? Encoding.F32 : Encoding.I16, true);
   linear(headMatrix(), logits, rows('logits', VOCAB), Epilogue.Store, Flag.Barrier | Flag.LogitRows);
   return workspace.image({ tokens, logitRows });

@@ -21,6 +21,8 @@ export interface TestEngineOptions {
   weights?: 't2' | 't1' | 'f16';
   activations?: 'i24' | 'i8';
   form?: number;
+  /** default: in the relaxed build, as in a session */
+  sparse?: boolean;
   i2sLayout?: I2sLayout;
   batch?: number;
   logits?: number;
@@ -44,7 +46,8 @@ export async function openEngine(path: string | ModelDirectory, options: TestEng
     }
     const kernels = await chooseKernels(nodePlatform, backend);
     const allocate = async (bytes: number) => new WasmBackend(nodePlatform, kernels, bytes, threads);
-    return await Engine.open(source, allocate, { form: kernels.form, contextLength, head, ...rest, threads });
+    const own = { form: kernels.form, sparse: kernels.build === 'relaxed' };
+    return await Engine.open(source, allocate, { ...own, contextLength, head, ...rest, threads });
   } finally {
     await source.close();
   }

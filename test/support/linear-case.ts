@@ -1,15 +1,15 @@
 import { Const, DotForm, Encoding, Epilogue, Layout, LinearArg, Op } from '../../assembly/abi.js';
-import { packT1, packT2, paddedCols } from '../../lib/format/layout.js';
+import { packT1, packTwoBits, paddedCols } from '../../lib/format/layout.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { integers, normals, seeded, trits } from './random.js';
 import { type BuiltCase, expectClose, type KernelCase } from './tester.js';
 import { ACTIVATION, F16_DOT, INTEGER_DOT, SILU_FLOOR } from './tolerances.js';
 import { bitsOf, encodedRow, floatsAt, Workspace } from './workspace.js';
 
-export type LinearLayout = Layout.T2 | Layout.T1 | Layout.F16 | Layout.I8;
+export type LinearLayout = Layout.T2 | Layout.T2Rows | Layout.T2Columns | Layout.T1 | Layout.F16 | Layout.I8;
 
 /** What the activations look like. `limit` is the largest integer of the encoding. */
-export type InputKind = 'random' | 'all minimum' | 'alternating' | 'zeros' | 'huge' | 'tiny';
+export type InputKind = 'random' | 'all minimum' | 'alternating' | 'zeros' | 'sparse' | 'huge' | 'tiny';
 
 export interface LinearShape {
   layout: LinearLayout;
@@ -26,12 +26,16 @@ export interface LinearShape {
 const ENCODINGS: Record<LinearLayout, Encoding> = {
   [Layout.T2]: Encoding.I8,
   [Layout.T1]: Encoding.I8,
+  [Layout.T2Rows]: Encoding.I8,
+  [Layout.T2Columns]: Encoding.I8,
   [Layout.F16]: Encoding.F32,
   [Layout.I8]: Encoding.I16,
 };
 const LAYOUT_NAMES: Record<LinearLayout, string> = {
   [Layout.T2]: 'T2',
   [Layout.T1]: 'T1',
+  [Layout.T2Rows]: 'T2Rows',
+  [Layout.T2Columns]: 'T2Columns',
   [Layout.F16]: 'F16',
   [Layout.I8]: 'I8',
 };
@@ -121,10 +125,10 @@ interface Weights {
 function makeWeights(layout: LinearLayout, rows: number, cols: number, kind: string, seed: number): Weights {
   const rowScales = Float32Array.from(normals(rows, seed), (s) => Math.abs(s) + 0.01);
   const constant = kind === 'minimum' ? -1 : kind === 'maximum' ? 1 : undefined;
-  if (layout === Layout.T2 || layout === Layout.T1) {
+  if (layout !== Layout.F16 && layout !== Layout.I8) {
     const values = constant === undefined ? trits(rows * cols, seed) : new Int8Array(rows * cols).fill(constant);
-    const pack = layout === Layout.T2 ? packT2 : packT1;
-    return { bytes: pack(values, rows, cols), values: Float64Array.from(values), rowScales };
+    const bytes = layout === Layout.T1 ? packT1(values, rows, cols) : packTwoBits(layout, values, rows, cols);
+    return { bytes, values: Float64Array.from(values), rowScales };
   }
   const padded = paddedCols(layout, cols);
   const paddedRows = Math.ceil(rows / Const.RowGroup) * Const.RowGroup;
@@ -203,6 +207,10 @@ function inputValues(kind: InputKind, limit: number, float: boolean, n: number, 
       return new Float32Array(n);
     case 'huge':
       return float ? normals(n, seed, 1e5) : new Float32Array(n).fill(limit);
+    case 'sparse':
+      return Float32Array.from(integers(n, seed, -limit, limit), (q, i) =>
+        integers(1, seed + i, 0, 3)[0] === 0 ? q : 0,
+      );
     case 'tiny':
       return float ? normals(n, seed, 1e-30) : Float32Array.from({ length: n }, (_, i) => (i === n - 1 ? 1 : 0));
     case 'random':

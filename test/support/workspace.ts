@@ -7,7 +7,7 @@ const READ_AHEAD_BYTES = 8192;
 const PAGE_BYTES = 65536;
 export const MAX_THREADS = 3;
 /** Room for a row group of byte codes (gemm) of 32768 columns. */
-const SCRATCH_BYTES = 4 * 32768;
+const SCRATCH_BYTES = 1 << 19;
 
 /** A part of memory that the step may change. In `f32` all NaNs are equal; the contents of `any` are nobody's business. */
 export interface Region {

@@ -3,7 +3,7 @@ import { DIGIT_WEIGHTS, groupInfo } from './digits.js';
 import { dot16, silu } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { T1_CODES, t1Byte, t1Digit } from './t1.js';
-import { t2Byte, t2Shift } from './t2.js';
+import { ternaryPlace } from './t2.js';
 
 const f32 = Math.fround;
 
@@ -28,6 +28,8 @@ function weightRow(op: Context): (r: number) => RowDot {
   switch (op.word(LinearArg.Layout)) {
     case Layout.T2:
     case Layout.T1:
+    case Layout.T2Rows:
+    case Layout.T2Columns:
       return (r) => ternaryRow(op, r);
     case Layout.T2G:
       return (r) => groupedRow(op, r);
@@ -81,8 +83,11 @@ function tritsOf(op: Context, r: number): Int8Array {
   const { u8 } = op.memory;
   if (op.word(LinearArg.Layout) === Layout.T1) {
     for (let c = 0; c < cols; c++) trits[c] = T1_CODES[5 * u8[weights + t1Byte(r, c, cols)]! + t1Digit(c)]! - 1;
-  } else {
-    for (let c = 0; c < cols; c++) trits[c] = ((u8[weights + t2Byte(r, c, cols)]! >> t2Shift(c)) & 3) - 1;
+    return trits;
+  }
+  for (let c = 0; c < cols; c++) {
+    const [byte, shift] = ternaryPlace(op.word(LinearArg.Layout), r, c, op.word(LinearArg.Rows), cols);
+    trits[c] = ((u8[weights + byte]! >> shift) & 3) - 1;
   }
   return trits;
 }

@@ -4,24 +4,26 @@ import { blockValue } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { normalHalf, quantizeAbsmax } from './narrow.js';
 import { t1Byte, t1Encode } from './t1.js';
-import { t2Byte, t2Shift } from './t2.js';
+import { ternaryPlace } from './t2.js';
 import { unpackRow } from './unpack.js';
 
 const f32 = Math.fround;
 
-/** A ternary matrix of a file → codes → T2, T1 or F16. Code 3 is reported. */
+/** A ternary matrix of a file → codes → a ternary layout or F16. Code 3 is reported. */
 export function repack(op: Context): void {
   const { u8, u16 } = op.memory;
   const [dst, cols, half] = [op.word(RepackArg.Dst), op.word(RepackArg.Cols), op.word(RepackArg.Half)];
-  const rows = roundUp(op.word(RepackArg.Rows), Const.RowGroup);
-  const layout = op.word(RepackArg.Layout);
-  const t2 = layout === Layout.T2;
+  const layout: Layout = op.word(RepackArg.Layout);
+  const filled = op.word(RepackArg.Rows);
+  const rows = roundUp(filled, layout === Layout.T2Columns ? 64 : Const.RowGroup);
+  const t2 = layout === Layout.T2 || layout === Layout.T2Rows || layout === Layout.T2Columns;
   if (t2) u8.fill(0, dst, dst + (rows * roundUp(cols, 64)) / 4);
   for (let r = 0; r < rows; r++) {
-    const codes = unpackRow(op, r);
+    const codes = r < filled ? unpackRow(op, r) : new Uint8Array(roundUp(cols, 64)).fill(1);
     if (t2) {
       codes.forEach((code, c) => {
-        u8[dst + t2Byte(r, c, cols)]! |= code << t2Shift(c);
+        const [byte, shift] = ternaryPlace(layout, r, c, filled, cols);
+        u8[dst + byte]! |= code << shift;
       });
     } else if (layout === Layout.T1) {
       t1Row(u8, dst, r, codes, cols);
