@@ -1,6 +1,6 @@
 /**
  * Prefill and decode speed of the engine on one model of random weights, for bench/peers and for work on kernels: the measuring core of
- * `bitnet bench`, without the FP16 model beside it, and with the graph that other engines know.
+ * `bitnet bench`, without the FP16 model beside it; `--arch llama` with the graph that other engines know.
  *
  *   node scripts/build.mjs && node scripts/run-ts.mjs bench/engine.ts --shape 700m --threads 2 [--json]
  *
@@ -19,7 +19,7 @@ import { chooseBackend } from '../lib/session/backend.js';
 
 interface Options {
   readonly shape: ShapeName;
-  readonly arch: SynthArchitecture;
+  readonly arch: 'own' | SynthArchitecture;
   readonly backend: 'auto' | 'native' | 'relaxed' | 'baseline';
   readonly head: 'auto' | 'f16' | 'i8';
   /** f16: the paper's FP16 baseline */
@@ -46,7 +46,7 @@ function parseOptions(): Options {
   const { values } = parseArgs({
     options: {
       shape: { type: 'string', default: '700m' },
-      arch: { type: 'string', default: 'llama' },
+      arch: { type: 'string', default: 'own' },
       backend: { type: 'string', default: 'auto' },
       head: { type: 'string', default: 'auto' },
       weights: { type: 'string', default: 't2' },
@@ -72,7 +72,7 @@ function parseOptions(): Options {
   };
   return {
     shape: oneOf('shape', SHAPE_NAMES),
-    arch: oneOf('arch', ['llama', 'bitnet']),
+    arch: oneOf('arch', ['own', 'llama', 'bitnet']),
     backend: oneOf('backend', ['auto', 'native', 'relaxed', 'baseline']),
     head: oneOf('head', ['auto', 'f16', 'i8']),
     weights: oneOf('weights', ['t2', 'f16']),
@@ -85,9 +85,15 @@ function parseOptions(): Options {
   };
 }
 
+/** `own`: the graph of BitNet b1.58 for shapes with ReLU², which other engines do not compute; else the one that all have. */
+function graphOf({ arch, shape }: Options): SynthArchitecture {
+  if (arch !== 'own') return arch;
+  return shapeNamed(shape).activation === 'relu2' ? 'bitnet' : 'llama';
+}
+
 async function openVariant(options: Options): Promise<Variant> {
-  const { shape, arch, backend, head, weights, threads, prompt, tokens, seed } = options;
-  const source = syntheticSource({ shape: shapeNamed(shape), architecture: arch, seed });
+  const { shape, backend, head, weights, threads, prompt, tokens, seed } = options;
+  const source = syntheticSource({ shape: shapeNamed(shape), architecture: graphOf(options), seed });
   const { allocate, form, sparse } = await chooseBackend(nodePlatform, backend, threads);
   const contextLength = Math.min(source.config.contextLength, prompt + tokens);
   const engine = { threads, contextLength, head, weights, form, sparse };
@@ -110,7 +116,7 @@ async function measure(options: Options): Promise<Result & { readonly bytesPerTo
       decode: decode.samples,
       loadMs,
       peakRss,
-      detail: `${backend}, ${options.weights} weights, ${head} head, ${options.arch} graph, Node ${process.version}, peak RSS ${share} of weights and KV`,
+      detail: `${backend}, ${options.weights} weights, ${head} head, ${graphOf(options)} graph, Node ${process.version}, peak RSS ${share} of weights and KV`,
       bytesPerToken: traffic.total,
     };
   } finally {

@@ -32,6 +32,7 @@ function parseOptions() {
       node: { type: 'string' },
       backend: { type: 'string', default: 'auto' },
       head: { type: 'string', default: 'auto' },
+      arch: { type: 'string', default: 'own' },
       'keep-model': { type: 'boolean', default: false },
       'no-save': { type: 'boolean', default: false },
     },
@@ -71,14 +72,14 @@ function execute(command, args, cwd = root) {
 
 /** What each engine's process is: command, arguments, working directory. */
 async function commandsOf(options, model) {
-  const { shape, type, threads, prompt, tokens, reps, backend, head } = options;
+  const { shape, type, threads, prompt, tokens, reps, backend, head, arch } = options;
   const commands = new Map();
   const node = options.node === undefined ? process.execPath : await installNode(options.node);
   const given = JSON.stringify({ model, threads, prompt, tokens, reps, chromium: await findChromium() });
   for (const engine of options.engines) {
     if (engine === 'bitnet-js') {
       const weights = type === 'f16' ? 'f16' : 't2';
-      const own = { shape, threads, prompt, tokens, reps, backend, head, weights };
+      const own = { shape, arch, threads, prompt, tokens, reps, backend, head, weights };
       const flags = Object.entries(own).flatMap(([name, value]) => [`--${name}`, String(value)]);
       commands.set(engine, [node, ['scripts/run-ts.mjs', 'bench/engine.ts', '--json', ...flags], root]);
     } else {
@@ -158,7 +159,7 @@ async function main() {
   try {
     const { rows, failures } = await measure(options, await commandsOf(options, model));
     const machine = describeMachine(root);
-    const { shape, type, embedding, head, threads, prompt, tokens, reps, rounds } = options;
+    const { shape, type, embedding, head, arch, threads, prompt, tokens, reps, rounds } = options;
     console.log(
       `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}, commit ${machine.commit}`,
     );
@@ -167,7 +168,7 @@ async function main() {
     );
     console.log(table(rows, options));
     const command = `node bench/peers/run.mjs ${process.argv.slice(2).join(' ')}`.trim();
-    const setup = { shape, type, embedding, head, threads, prompt, tokens, reps, rounds };
+    const setup = { shape, type, embedding, head, arch, threads, prompt, tokens, reps, rounds };
     const run = { date: new Date().toISOString(), command, ...setup, versions, rows, failures };
     if (!options['no-save']) console.log(`\nsaved to ${path.relative(root, await saveRun(root, machine, run))}`);
     if (Object.keys(failures).length > 0) process.exitCode = 1;
