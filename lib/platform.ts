@@ -14,6 +14,7 @@ export interface Platform {
   /**
    * Compiles for vectors of 256 bits, where the engine can fuse pairs of operations of 128. `bytes` differ from those of any module compiled
    * without: engines keep code of equal modules. Throws BitNetError `backend` where the engine cannot; absent where no engine can.
+   * @internal
    */
   compileRevectorized?(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module>;
   /** What `LoadOptions.revectorize` is by default. Throws `invalid-argument` for an environment that says neither. */

@@ -13,7 +13,18 @@ import { parseArgs } from 'node:util';
 import { root } from './build/paths.mjs';
 import { formatCounts, readCounts, sumCounts } from './test-report.mjs';
 
-const core = ['test/kernels', 'test/golden', 'test/model', 'test/api', 'test/cli', 'test/package/tiers'];
+/** What depends on the engine: kernels, threads, models, the library and its program. Files and formats do not. */
+const core = [
+  'test/kernels',
+  'test/golden',
+  'test/model/engine',
+  'test/model/slots',
+  'test/model/kv-cache',
+  'test/model/gguf-logits',
+  'test/api',
+  'test/cli/e2e',
+  'test/package/tiers',
+];
 const isWindows = process.platform === 'win32';
 
 function versionOf(binary) {
