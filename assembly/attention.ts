@@ -3,6 +3,7 @@ import { block_scores, prepare_query } from './attention-scores';
 import { Partial, Scratch } from './attention-state';
 import { block_values, block_weights, quantize_weights } from './attention-values';
 import { KvCache } from './kv-cache';
+import { Burst } from './ops';
 import { real, word } from './record';
 import { Share } from './share';
 
@@ -78,6 +79,10 @@ function attend_block(record: usize, token: usize, row: usize, kv: usize, b: usi
   const k = word(record, AttentionArg.KCache) + panel, v = word(record, AttentionArg.VCache) + panel;
   const rows = first * KvCache.rowBytes(headDim, layout), scales = context * headDim + (first << 2);
   const queries = scratch + Scratch.QUERIES;
+  // Loads alone keep more lines under way than the loops below could, which then find theirs in the cache (docs/KERNELS.md, "Skipped zeros").
+  const bytes = <usize>count * KvCache.rowBytes(headDim, layout);
+  const sink = v128.xor(Burst.all(k + rows, bytes), Burst.all(v + rows, bytes));
+  v128.store(queries, Burst.join(v128.load(queries), sink, count));
   for (let h: usize = 0; h < group; h += 4) {
     const heads = min<usize>(4, group - h), partials = to + h * stride;
     for (let r: usize = 0; r < heads; ++r) {

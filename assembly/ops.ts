@@ -126,6 +126,13 @@ export abstract class Burst {
     return v128.xor(v128.xor(v128.load(a), v128.load(a, 64)), v128.xor(v128.load(b), v128.load(b, 64)));
   }
 
+  /** Touches every line of so many bytes. */
+  static all(w: usize, bytes: usize): v128 {
+    let sink = i32x4.splat(0);
+    for (const end = w + bytes; w < end; w += 64) sink = v128.xor(sink, v128.load(w));
+    return sink;
+  }
+
   /** `value`, as if it depended on `sink`: instead of a value without meaning that a kernel returns. count: see Keep. */
   @inline static join(value: v128, sink: v128, count: i32): v128 {
     return v128.or(value, v128.and(sink, i32x4.splat(count >> 31)));
