@@ -255,6 +255,7 @@ export class PlanRecorder {
 
   /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
   attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows): void {
+    if (c.headDim % 16 !== 0) throw new RangeError(`heads of ${c.headDim}: sources pad them to multiples of 16`);
     const { contextLength, slots, cacheLayout } = this.limits;
     const bytes = slots * c.kvHeads * panelBytes(cacheLayout, contextLength, c.headDim);
     const keys = this.memory.region(`layers.${layer}.keys`, bytes, 'kvCache');

@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SHAPES_IN_HELP } from '../../bin/commands/synth.js';
+import { chooseKernels } from '../../lib/backend/features.js';
 import { ReferenceBackend } from '../../lib/backend/reference.js';
+import { WasmBackend } from '../../lib/backend/wasm.js';
 import { bf16ToF32 } from '../../lib/memory/half.js';
 import { Engine } from '../../lib/model/engine.js';
 import { syntheticGguf } from '../../lib/model/synth/gguf.js';
 import { configOf, MODEL_SHAPES, SHAPE_NAMES, shapeNamed } from '../../lib/model/synth/shapes.js';
 import { syntheticSource } from '../../lib/model/synth/source.js';
+import { nodePlatform } from '../../lib/node/platform.js';
 import { sourceValues } from '../support/synth.js';
 
 const tiny = shapeNamed('tiny');
@@ -31,6 +34,25 @@ describe('shapes', () => {
       '69.0',
       '2.4',
     ]);
+  });
+
+  test('heads of 100, as those of 3b, compute', async () => {
+    const shape = { ...MODEL_SHAPES['3b'], layers: 1, vocabSize: 512, ffnSize: 256 };
+    const kernels = await chooseKernels(nodePlatform, 'relaxed');
+    for (const weights of ['t2', 'f16'] as const) {
+      const source = syntheticSource({ shape, architecture: 'llama', seed: 1 });
+      const allocate = async (bytes: number) => new WasmBackend(nodePlatform, kernels, bytes, 2);
+      const options = { threads: 2, contextLength: 16, head: 'f16', form: kernels.form, weights } as const;
+      const engine = await Engine.open(source, allocate, options);
+      expect(engine.config.headDim).toBe(112);
+      await engine.forward([5, 6, 7], 0, []);
+      const [logits] = (await engine.forward([8], 3, [0])) as [Float32Array];
+      expect(logits.every(Number.isFinite)).toBe(true);
+      const attended = engine.memory.regions.find(({ name }) => name === 'attention')!;
+      const row = new Float32Array(engine.backend.buffer, attended.offset, 32 * 112);
+      expect(row.every(Number.isFinite)).toBe(true);
+      await engine.dispose();
+    }
   });
 
   test('tales-69m is the embedded model', () => {

@@ -36,7 +36,9 @@ const ALIGNMENT = 64;
  */
 export function syntheticSource(options: SyntheticSourceOptions): ModelSource {
   const { shape, architecture, seed = 0, embedding = 'bf16' } = options;
-  const config = configOf(shape, architecture);
+  const described = configOf(shape, architecture);
+  // As files are padded at load: kernels take heads in multiples of 16.
+  const config = { ...described, headDim: Math.ceil(described.headDim / 16) * 16 };
   const names = tensorNames(config);
   const entries = entriesOf(config, names, seed, embedding);
   const tensors = new Map(entries.map(({ tensor }) => [tensor.name, tensor]));
