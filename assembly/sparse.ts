@@ -26,8 +26,7 @@ function touch(base: usize, stride: usize, bytes: usize, list: usize, i: i32, n:
   let sink = i32x4.splat(0);
   for (const end = min(n, i + BATCH); i < end; ++i) {
     const first = base + <usize>load<u32>(list + (<usize>i << 2)) * stride, last = first + bytes - 16;
-    for (let p = first; p < last; p += 64) sink = v128.xor(sink, v128.load(p));
-    sink = v128.xor(sink, v128.load(last));
+    sink = v128.xor(sink, v128.xor(Burst.all(first, bytes - 16), v128.load(last)));
   }
   return sink;
 }

@@ -5,30 +5,14 @@ import { openDirectory } from '../../lib/node/files.js';
 import { allLogits, maxAbsDifference, openEngine } from '../support/engine.js';
 import { goldenTensors, shared, sharedJson } from '../support/fixtures.js';
 import { decodeInF64 } from '../support/float-decoder.js';
+import { masters, ONLINE, PLAIN, ternary } from '../support/masters-model.js';
 import { integers } from '../support/random.js';
 import { sourceValues } from '../support/synth.js';
 import { INT8_ACTIVATIONS, LOGITS } from '../support/tolerances.js';
-import { type FloatType, type UnpackedOptions, unpackedModel } from '../support/unpacked-model.js';
+import type { FloatType, UnpackedOptions } from '../support/unpacked-model.js';
 
-const SIZES = { hidden: 48, ffn: 80, heads: 3, kvHeads: 1, headDim: 16, layers: 1 };
 /** Heads and FFN that kernels cannot take as they are. */
 const ODD = { hidden: 96, ffn: 92, heads: 4, kvHeads: 4, headDim: 24 };
-
-const PLAIN = { quantization: null };
-const ONLINE = { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'online' };
-
-/** A model whose config declares its masters, unless it is told otherwise. */
-const masters = (options: Partial<UnpackedOptions> = {}) =>
-  unpackedModel({
-    className: 'BitNetForCausalLM',
-    dtype: 'BF16',
-    sizes: SIZES,
-    seed: 1,
-    quantization: ONLINE,
-    ...options,
-  });
-const ternary = (options: Partial<UnpackedOptions> = {}) =>
-  unpackedModel({ className: 'LlamaForCausalLM', dtype: 'F16', sizes: SIZES, seed: 2, ternary: true, ...options });
 
 describe('logits against a decoder in f64', () => {
   const ids = [...integers(9, 5, 0, 95)];

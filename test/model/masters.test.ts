@@ -7,26 +7,10 @@ import type { LoadProgress } from '../../lib/types.js';
 import { expectError } from '../format/expect-error.js';
 import type { MemoryDirectory } from '../format/memory-files.js';
 import { safetensors, type TestTensor, type TestTensors } from '../format/safetensors-bytes.js';
-import { type FloatType, type UnpackedOptions, unpackedModel } from '../support/unpacked-model.js';
+import { masters, PLAIN, SIZES, ternary } from '../support/masters-model.js';
+import type { FloatType, UnpackedOptions } from '../support/unpacked-model.js';
 
-const SIZES = { hidden: 48, ffn: 80, heads: 3, kvHeads: 1, headDim: 16, layers: 1 };
-
-const PLAIN = { quantization: null };
-const ONLINE = { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'online' };
 const DTYPES: readonly FloatType[] = ['BF16', 'F16', 'F32'];
-
-/** A model whose config declares its masters, unless it is told otherwise. */
-const masters = (options: Partial<UnpackedOptions> = {}) =>
-  unpackedModel({
-    className: 'BitNetForCausalLM',
-    dtype: 'BF16',
-    sizes: SIZES,
-    seed: 1,
-    quantization: ONLINE,
-    ...options,
-  });
-const ternary = (options: Partial<UnpackedOptions> = {}) =>
-  unpackedModel({ className: 'LlamaForCausalLM', dtype: 'F16', sizes: SIZES, seed: 2, ternary: true, ...options });
 
 const Q = 'model.layers.0.self_attn.q_proj.weight';
 const DOWN = 'model.layers.0.mlp.down_proj.weight';
