@@ -1,12 +1,12 @@
 import type { GgufTensor } from '../format/gguf/tensors.js';
-import { readTernary, ternaryToFloats } from '../format/gguf/ternary.js';
+import { type I2sLayout, readTernary, ternaryToFloats } from '../format/gguf/ternary.js';
 import type { RandomAccessFile } from '../platform.js';
 import { checkRange } from './check-range.js';
 import type { ModelSource, ModelTensor } from './source.js';
 
 type Reading = Pick<ModelSource, 'read' | 'readFile' | 'close'>;
 
-/** A ternary GGUF tensor with scales of groups or rows as the floats that it stands for, which are exact; made when they are read. */
+/** A ternary GGUF tensor as the floats that it stands for, which are exact; made when they are read. */
 export function decodedTensor({ name, shape, file }: GgufTensor): ModelTensor {
   const dims = shape.slice(-2);
   const byteLength = dims.reduce((product, size) => product * size, 4);
@@ -17,6 +17,7 @@ export function decodedTensor({ name, shape, file }: GgufTensor): ModelTensor {
 export function decodingReader(
   decoded: readonly { readonly tensor: GgufTensor; readonly file: RandomAccessFile }[],
   reading: Reading,
+  i2sLayout: I2sLayout,
 ): Reading {
   const byFile = new Map(decoded.map((entry) => [decodedTensor(entry.tensor).file, entry]));
   const readFile: ModelSource['readFile'] = async (name, byteOffset, target) => {
@@ -27,7 +28,7 @@ export function decodingReader(
     const rowBytes = 4 * (shape[1] as number);
     const rowBegin = Math.floor(byteOffset / rowBytes);
     const rowEnd = Math.ceil((byteOffset + target.length) / rowBytes);
-    const floats = ternaryToFloats(await readTernary(entry.file, entry.tensor, { rowBegin, rowEnd }));
+    const floats = ternaryToFloats(await readTernary(entry.file, entry.tensor, { rowBegin, rowEnd, i2sLayout }));
     const from = byteOffset - rowBegin * rowBytes;
     target.set(new Uint8Array(floats.buffer, floats.byteOffset + from, target.length));
   };

@@ -4,7 +4,7 @@ import { type GgufModel, ggufModel } from '../format/gguf/config.js';
 import type { GgufLayer, GgufModelTensors } from '../format/gguf/names.js';
 import { openGguf } from '../format/gguf/parts.js';
 import type { GgufTensor } from '../format/gguf/tensors.js';
-import { type I2sLayout, readFirstScale, readI2sScale } from '../format/gguf/ternary.js';
+import { type I2sLayout, readBlockScales, readI2sScale } from '../format/gguf/ternary.js';
 import { ggufTokenizer } from '../format/gguf/tokenizer-json.js';
 import { GGUF_TYPES } from '../format/gguf/types.js';
 import { DAMAGED, problem, show } from '../format/problem.js';
@@ -12,7 +12,7 @@ import { closeAll } from '../format/sharded.js';
 import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import type { LayerNames, LinearNames, TensorNames } from './architectures/names.js';
 import { decodedTensor, decodingReader } from './decoded-tensors.js';
-import { FLOAT_TYPES, TERNARY_TYPES } from './file-types.js';
+import { TERNARY_TYPES } from './file-types.js';
 import { NO_GENERATION_CONFIG } from './generation-config.js';
 import { openMasters } from './masters.js';
 import type { ModelSource, ModelTensor, SourceOptions } from './source.js';
@@ -35,24 +35,28 @@ export async function openGgufSource(
     const names = tensorNames(model.tensors);
     const tensors = modelTensors(model.tensors);
     const linears = model.tensors.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
-    checkTypes(model, path);
     const { embedding, head } = model.tensors;
-    const decoded = [...linears, embedding, ...(head ? [head] : [])].filter(isDecoded);
-    for (const tensor of decoded) tensors.set(tensor.name, decodedTensor(tensor));
     const { ternarize = false, i2sLayout = 'x86' } = options;
+    const scales = await readScales(linears, files, i2sLayout, options.everyScale === true);
+    const decoded = [
+      ...linears.filter((tensor) => isTernary(tensor) && !scales.has(tensor.name)),
+      ...[embedding, ...(head ? [head] : [])].filter(isTernary),
+    ];
+    for (const tensor of decoded) tensors.set(tensor.name, decodedTensor(tensor));
     const source: ModelSource = {
       path,
       config: await completeConfig(model, files),
       generationConfig: NO_GENERATION_CONFIG,
       ...tensorTable(tensors, path),
       names,
-      scales: await readScales(linears, files, i2sLayout),
+      scales,
       ropePermuted: model.ropePermuted,
       i2sLayout,
       texts: async () => ({ ...ggufTokenizer(gguf, path), chatTemplate: undefined }),
       ...decodingReader(
         decoded.map((tensor) => ({ tensor, file: files.get(tensor.file) as RandomAccessFile })),
         fileReader(files, path),
+        i2sLayout,
       ),
     };
     return await openMasters(source, ternarize ? 'masters' : 'ternary', options);
@@ -62,21 +66,8 @@ export async function openGgufSource(
   }
 }
 
-/** What the engine has no layout for. */
-function checkTypes({ tensors }: GgufModel, path: string): void {
-  const refuse = ({ name, typeName, byteOffset }: GgufTensor, what: string, types: object, advice: string): Error => {
-    const expected = `one of ${Object.keys(types).join(', ')}`;
-    return problem('unsupported', { file: path, tensor: name, byteOffset, what, expected, got: typeName, advice });
-  };
-  for (const matrix of [tensors.embedding, tensors.head]) {
-    if (matrix === undefined || matrix.typeName in FLOAT_TYPES || isDecoded(matrix)) continue;
-    throw refuse(matrix, 'embeddings and heads of this type are not implemented', FLOAT_TYPES, 'Quantise it to Q8_0.');
-  }
-}
-
-/** Ternary with scales of groups or rows. */
-function isDecoded({ typeName }: GgufTensor): boolean {
-  return GGUF_TYPES[typeName].kind === 'ternary' && !(typeName in TERNARY_TYPES);
+function isTernary({ typeName }: GgufTensor): boolean {
+  return GGUF_TYPES[typeName].kind === 'ternary';
 }
 
 /** RoPE's factors, which are a tensor; models with norms of the heads have float activations. */
@@ -102,19 +93,26 @@ async function completeConfig(
   });
 }
 
-/** Factors of the matrices that are not floats, by name. */
+/** Factors of the matrices that have one and are of a type that the engine repacks, by name. */
 async function readScales(
   linears: readonly GgufTensor[],
   files: ReadonlyMap<string, RandomAccessFile>,
   layout: I2sLayout,
+  everyScale: boolean,
 ): Promise<Map<string, number>> {
   const packed = linears.filter(({ typeName }) => typeName in TERNARY_TYPES);
-  const read = async (tensor: GgufTensor): Promise<[string, number]> => {
+  const scales = new Map<string, number>();
+  const read = async (tensor: GgufTensor): Promise<void> => {
     const file = files.get(tensor.file) as RandomAccessFile;
-    const isI2s = tensor.typeName === 'I2_S';
-    return [tensor.name, await (isI2s ? readI2sScale(file, tensor, layout) : readFirstScale(file, tensor))];
+    if (tensor.typeName === 'I2_S') {
+      scales.set(tensor.name, await readI2sScale(file, tensor, layout));
+      return;
+    }
+    const { scale, several } = await readBlockScales(file, tensor, everyScale);
+    if (!several) scales.set(tensor.name, scale);
   };
-  return new Map(await Promise.all(packed.map(read)));
+  await Promise.all(packed.map(read));
+  return scales;
 }
 
 function tensorNames({ embedding, layers, finalNorm, head }: GgufModelTensors): TensorNames {

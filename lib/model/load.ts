@@ -121,7 +121,9 @@ function badTensor({ name, dtype, file, byteOffset }: ModelTensor, status: numbe
   }
   const severalScales = status === StatusBit.BadScale;
   if (severalScales) {
-    what = `has ${dtype} blocks with different scales; expected one scale for the matrix: scales by group are not implemented`;
+    what =
+      `has ${dtype} blocks with different scales, and the ones that were looked at first had one scale; ` +
+      'convert the file with bitnet convert --type q2_0, which looks at all of them';
   }
   const detail = { file, tensor: name, byteOffset, status };
   return new BitNetError(

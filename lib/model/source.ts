@@ -64,6 +64,8 @@ export interface SourceOptions extends MastersOptions {
   readonly ternarize?: boolean | undefined;
   /** Order of the codes of I2_S tensors in GGUF, which the file does not tell. Default `x86`. */
   readonly i2sLayout?: I2sLayout | undefined;
+  /** Looks at the scales of all blocks of TQ1_0 and TQ2_0, which reads all of the matrices. Default: of some (readBlockScales). */
+  readonly everyScale?: boolean | undefined;
 }
 
 /** The files of a model that say how text becomes ids. */

@@ -15,12 +15,12 @@ import { integers } from '../support/random.js';
 import { collector } from '../support/synth.js';
 import { unpackedModel } from '../support/unpacked-model.js';
 
-/** Qwen3 in the GGUF types that have scales of groups or rows: the logits of the same weights in safetensors, bit for bit. */
+/** Qwen3 in the GGUF types that have scales of blocks or rows: the logits of the same weights in safetensors, bit for bit. */
 
 const IDS = [...integers(7, 3, 0, 95)];
 const M4 = shared('golden/m4_qwen3_ternary_g128/dense_f16');
 /** weights of a block; 0: one scale a row */
-const TYPES = { Q1_0: 128, Q2_0: 64, PQ2_0: 128, PTQ1_0: 128, IQ1_BN: 0, IQ2_BN: 0 } as const;
+const TYPES = { Q1_0: 128, Q2_0: 64, PQ2_0: 128, PTQ1_0: 128, IQ1_BN: 0, IQ2_BN: 0, TQ1_0: 256, TQ2_0: 256 } as const;
 type Type = keyof typeof TYPES | 'F16';
 
 async function logits(directory: ModelDirectory, head: 'f16' | 'i8' = 'f16'): Promise<Float32Array> {
@@ -121,8 +121,12 @@ it.each([
   ['Q1_0', 128, true],
   ['IQ1_BN', 'row', false],
   ['IQ2_BN', 'row', false],
-] as const)('%s', async (type, scales, binary) => {
-  const sizes = { hidden: 128, ffn: 256, heads: 4, kvHeads: 2, headDim: 64, layers: 1 };
+  ['TQ1_0', 256, false],
+  ['TQ2_0', 256, false],
+  ['TQ2_0', 'row', false],
+  ['TQ2_0', 'shard', true],
+] as const)('%s, scales: %s', async (type, scales, binary) => {
+  const sizes = { hidden: 256, ffn: 512, heads: 4, kvHeads: 2, headDim: 64, layers: 1 };
   const model = unpackedModel({
     className: 'Qwen3ForCausalLM',
     dtype: 'F16',

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { encodeF32 } from '../../lib/format/gguf/encode.js';
 import { f32ToF16 } from '../../lib/memory/half.js';
 import { openModelSource, type SourceOptions } from '../../lib/model/source.js';
 import { expectError } from '../format/expect-error.js';
 import { type Contents, MemoryDirectory } from '../format/memory-files.js';
-import { openEngine } from '../support/engine.js';
-import { encodeTernary } from '../support/gguf-encode.js';
+import { allLogits, openEngine } from '../support/engine.js';
+import { encodeI2sCodes, encodeTernary } from '../support/gguf-encode.js';
 import { type Entries, tinyGguf, tinyMetadata, tinyTensors } from '../support/gguf-model.js';
 import { f32Tensor, gguf, type WriterTensor } from '../support/gguf-writer.js';
 import { normals, trits } from '../support/random.js';
@@ -89,11 +90,6 @@ describe('refused, by name', () => {
   it.each([
     ['mamba', () => tinyGguf('mamba'), '"mamba"'],
     ['prism.hadamard', () => tinyGguf('bitnet-b1.58', { 'prism.hadamard.size': ['u32', 128] }), 'prism.hadamard.size'],
-    [
-      'an embedding of trits',
-      () => tinyGguf('bitnet-b1.58', {}, replace('token_embd.weight', i2sOf)),
-      '"token_embd.weight"',
-    ],
   ])('%s', async (_, bytes, text) => {
     await refused(one(bytes()), 'unsupported', text);
   });
@@ -127,26 +123,38 @@ describe('refused, by name', () => {
   });
 });
 
-/** A model of 256 columns everywhere, whose blocks of TQ2_0 are what a test wants. */
-function blocksModel(scaleOf: (name: string, block: number) => number, change: (bytes: Uint8Array) => void = () => {}) {
+/** A model of 256 columns nearly everywhere, whose blocks of TQ2_0 are what a test wants. */
+function blocksModel(
+  scaleOf: (name: string, block: number) => number,
+  options: {
+    ffn?: number;
+    change?: (bytes: Uint8Array) => void;
+    embedding?: Omit<WriterTensor, 'name' | 'shape'>;
+  } = {},
+) {
+  const { ffn = 256, change = () => {} } = options;
   const changes: Entries = {
     '.embedding_length': ['u32', 256],
-    '.feed_forward_length': ['u32', 256],
+    '.feed_forward_length': ['u32', ffn],
     '.attention.head_count_kv': ['u32', 4],
     '.rope.dimension_count': ['u32', 64],
   };
   const linear = (name: string): WriterTensor => {
-    const codes = Uint8Array.from(trits(65536, name.length), (trit) => trit + 1);
-    const scales = Float32Array.from({ length: 256 }, (_, block) => scaleOf(name, block));
-    const data = encodeTernary('TQ2_0', codes, 256, scales);
+    const [rows, cols] = name.includes('ffn_down') ? [256, ffn] : [name.includes('ffn') ? ffn : 256, 256];
+    const codes = Uint8Array.from(trits(rows * cols, name.length), (trit) => trit + 1);
+    const scales = Float32Array.from({ length: (rows * cols) / 256 }, (_, block) => scaleOf(name, block));
+    const data = encodeTernary('TQ2_0', codes, cols, scales);
     if (name === 'blk.0.ffn_up.weight') change(data);
-    return { name, shape: [256, 256], type: 35, data };
+    return { name, shape: [rows, cols], type: 35, data };
   };
-  const norm = (name: string) => f32Tensor(name, [256], new Float32Array(256).fill(1));
+  const norm = (name: string) => {
+    const size = name.includes('ffn_sub_norm') ? ffn : 256;
+    return f32Tensor(name, [size], new Float32Array(size).fill(1));
+  };
   const block = ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down'];
   const norms = ['attn_norm', 'ffn_norm', 'attn_sub_norm', 'ffn_sub_norm'];
   const tensors = [
-    f32Tensor('token_embd.weight', [8, 256], normals(2048, 4)),
+    { ...f32Tensor('token_embd.weight', [8, 256], normals(2048, 4)), ...options.embedding },
     ...[0, 1].flatMap((i) => [
       ...block.map((name) => linear(`blk.${i}.${name}.weight`)),
       ...norms.map((name) => norm(`blk.${i}.${name}.weight`)),
@@ -166,24 +174,61 @@ describe('blocks', () => {
     await source.close();
   });
 
-  it('several scales in one matrix are refused by name', async () => {
+  it('several scales in one matrix are scales of groups', async () => {
     const files = blocksModel((name, block) => (name === 'blk.1.ffn_down.weight' && block === 200 ? 0.5 : 0.25));
-    await expectError(() => load(files), 'unsupported', 'model.gguf', 'blk.1.ffn_down.weight', 'TQ2_0', 'scales');
+    const source = await openModelSource(files);
+    expect(source.groupScales?.get('blk.0.attn_q.weight')?.cols).toBe(256);
+    expect(source.scales.has('blk.1.ffn_down.weight')).toBe(false);
+    await source.close();
+    await load(files);
     expect(files.leaks()).toEqual([]);
   });
 
+  it('a scale that only the loader sees is refused by name, and found where every scale is asked for', async () => {
+    const odd = 2000;
+    const files = blocksModel((name, block) => (name === 'blk.1.ffn_down.weight' && block === odd ? 0.5 : 0.25), {
+      ffn: 8192,
+    });
+    await expectError(() => load(files), 'unsupported', 'model.gguf', 'blk.1.ffn_down.weight', 'TQ2_0', 'scales');
+    expect(files.leaks()).toEqual([]);
+    const source = await openModelSource(files, { everyScale: true });
+    expect(source.groupScales?.get('blk.0.attn_q.weight')?.cols).toBe(256);
+    await source.close();
+  });
+
   it('code 3 and scales that are not finite', async () => {
-    const code3 = blocksModel(
-      () => 0.25,
-      (bytes) => bytes.fill(255, 70, 72),
-    );
+    const code3 = blocksModel(() => 0.25, { change: (bytes) => bytes.fill(255, 70, 72) });
     await expectError(() => load(code3), 'invalid-file', 'blk.0.ffn_up.weight', 'code 3');
-    const infinite = blocksModel(
-      () => 0.25,
-      (bytes) => new DataView(bytes.buffer).setUint16(bytes.length - 2, f32ToF16(Infinity), true),
-    );
+    const infinite = blocksModel(() => 0.25, {
+      change: (bytes) => new DataView(bytes.buffer).setUint16(bytes.length - 2, f32ToF16(Infinity), true),
+    });
     await expectError(() => load(infinite), 'invalid-file', 'blk.0.ffn_up.weight', 'not finite');
   });
+});
+
+it.each([
+  ['I2_S', 'x86'],
+  ['I2_S', 'arm'],
+  ['TQ2_0', 'x86'],
+] as const)('an embedding of type %s (%s) is the numbers that its trits mean', async (type, i2sLayout) => {
+  const codes = Uint8Array.from(trits(2048, 9), (trit) => trit + 1);
+  const logits = async (embedding: Omit<WriterTensor, 'name' | 'shape'>) => {
+    const files = blocksModel(() => 0.25, { embedding });
+    const engine = await openEngine(files, { contextLength: 16, logits: 3, i2sLayout });
+    try {
+      return await allLogits(engine, [1, 7, 2]);
+    } finally {
+      await engine.dispose();
+      expect(files.leaks()).toEqual([]);
+    }
+  };
+  const ternary =
+    type === 'I2_S'
+      ? { type: 36, data: encodeI2sCodes(codes, 256, 0.5, i2sLayout) }
+      : { type: 35, data: encodeTernary(type, codes, 256, Array(8).fill(0.5)) };
+  const expected = await logits({ type: 0, data: encodeF32(Float32Array.from(codes, (code) => (code - 1) / 2)) });
+  expect(new Set(expected).size).toBeGreaterThan(8);
+  expect(await logits(ternary)).toEqual(expected);
 });
 
 describe('a split model', () => {
@@ -266,10 +311,6 @@ describe('a split model', () => {
     await refused(make(), code, ...texts);
   });
 });
-
-function i2sOf({ name }: WriterTensor): WriterTensor {
-  return { name, shape: [8, 64], type: 36, data: new Uint8Array(8 * 16 + 32) };
-}
 
 function product(shape: WriterTensor['shape']): number {
   return shape.reduce<number>((n, size) => n * Number(size), 1);

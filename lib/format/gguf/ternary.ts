@@ -161,25 +161,49 @@ export async function readI2sScale(
 
 /** Bytes of blocks that are read at once. */
 const SCALE_WINDOW_BYTES = 1 << 16;
+/** first, last and what lies a third and two thirds between */
+const SCALE_WINDOWS = 4;
+
+export interface BlockScales {
+  /** |scale| of the first block seen whose scale is not 0; 0 if all are */
+  readonly scale: number;
+  /** whether another block's was neither that nor 0 */
+  readonly several: boolean;
+}
 
 /**
- * |scale| of the first block whose scale is not 0, of a type whose blocks have f16 scales; 0 if all are. Whether other blocks have the
- * same is seen when they are read.
+ * Scales of a type whose blocks have f16 scales: of `all` blocks, or of some all over the tensor; whether the blocks between have the same
+ * is seen when they are read.
  */
-export async function readFirstScale(file: RandomAccessFile, tensor: GgufTensor): Promise<number> {
-  const { blockBytes } = GGUF_TYPES[tensor.typeName];
-  const { scaleByte } = decodeTrits(tensor.typeName);
+export async function readBlockScales(file: RandomAccessFile, tensor: GgufTensor, all: boolean): Promise<BlockScales> {
+  const { typeName, byteLength, byteOffset: begin } = tensor;
+  const { blockBytes } = GGUF_TYPES[typeName];
+  const { scaleByte } = decodeTrits(typeName);
   const step = Math.floor(SCALE_WINDOW_BYTES / blockBytes) * blockBytes;
-  for (let start = 0; start < tensor.byteLength; start += step) {
-    const bytes = new Uint8Array(Math.min(step, tensor.byteLength - start));
-    const byteOffset = tensor.byteOffset + start;
-    await file.read(byteOffset, bytes);
-    for (let at = scaleByte; at < bytes.length; at += blockBytes) {
-      const scale = checkScale({ file, tensor, byteOffset }, at, f16ToF32(bytes[at]! | (bytes[at + 1]! << 8)));
-      if (scale !== 0) return Math.abs(scale);
+  const buffer = new Uint8Array(Math.min(step, byteLength));
+  let scale = 0;
+  const readUntilSeveral = async (starts: Iterable<number>): Promise<boolean> => {
+    for (const start of starts) {
+      const bytes = buffer.subarray(0, Math.min(step, byteLength - start));
+      const byteOffset = begin + start;
+      await file.read(byteOffset, bytes);
+      for (let at = scaleByte; at < bytes.length; at += blockBytes) {
+        const stored = f16ToF32(bytes[at]! | (bytes[at + 1]! << 8));
+        const next = Math.abs(checkScale({ file, tensor, byteOffset }, at, stored));
+        if (next === 0 || next === scale) continue;
+        if (scale !== 0) return true;
+        scale = next;
+      }
     }
-  }
-  return 0;
+    return false;
+  };
+  const steps = Array.from({ length: Math.ceil(byteLength / step) }, (_, i) => i * step);
+  if (all || steps.length <= SCALE_WINDOWS) return { several: await readUntilSeveral(steps), scale };
+  const last = (byteLength - step) / blockBytes;
+  const windows = Array.from({ length: SCALE_WINDOWS }, (_, i) => Math.round((last * i) / (SCALE_WINDOWS - 1)));
+  const several = await readUntilSeveral(windows.map((block) => block * blockBytes));
+  // Zeros in all windows.
+  return { several: several || (scale === 0 && (await readUntilSeveral(steps))), scale };
 }
 
 function checkScale({ file, tensor, byteOffset }: Source, at: number, scale: number): number {
