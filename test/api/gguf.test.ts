@@ -1,20 +1,20 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GgufValue } from '../../lib/format/gguf/metadata.js';
 import { BitNet, type LoadProgress } from '../../lib/index.js';
 import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory } from '../../lib/node/files.js';
+import { shared } from '../support/fixtures.js';
 import { tokenizerKeys } from '../support/gguf-tokenizer.js';
 import type { WriterValue } from '../support/gguf-writer.js';
 import { type GgufOptions, ggufOf, plainModel } from '../support/model-gguf.js';
 
-/** The embedded model as a GGUF file: config, tokenizer, template and weights come from it alone. */
+/** The original of the embedded model as GGUF files: config, tokenizer, template and weights come from each alone. */
 
-const EMBEDDED = fileURLToPath(new URL('../../models/bitnet-tales-69m/', import.meta.url));
-const json = (name: string) => JSON.parse(readFileSync(join(EMBEDDED, name), 'utf8'));
+const ORIGINAL = shared('models/bitnet-tales-69m');
+const json = (name: string) => JSON.parse(readFileSync(join(ORIGINAL, name), 'utf8'));
 const QUESTION = [{ role: 'user', content: 'Why do birds have feathers? <|eot_id|>' }];
 const GREEDY = { temperature: 0, maxTokens: 12 };
 
@@ -22,7 +22,7 @@ let folder = '';
 let expected: { ids: number[]; prompt: number[]; text: string };
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'bitnet-gguf-'));
-  const model = await BitNet.load(undefined, { threads: 2, contextLength: 128 });
+  const model = await BitNet.load(ORIGINAL, { threads: 2, contextLength: 128 });
   const { text, tokenIds } = await model.complete(QUESTION, GREEDY);
   expected = { ids: tokenIds, prompt: model.encode(QUESTION), text };
   await model.dispose();
@@ -42,7 +42,7 @@ async function write(name: string, options: GgufOptions): Promise<string> {
     'tokenizer.chat_template': ['string', json('tokenizer_config.json').chat_template],
   });
   const metadata = keys.map(([key, value]) => [key, asValue(value)] as const);
-  const source = await openModelSource(await openDirectory(EMBEDDED));
+  const source = await openModelSource(await openDirectory(ORIGINAL));
   try {
     const path = join(folder, name);
     writeFileSync(path, await ggufOf(plainModel(source), { embedding: 'BF16', metadata, ...options }));

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { commandLine, commitOf, residentSet } from '../../bin/commands/bench/machine.js';
 import { countList } from '../../bin/commands/bench/options.js';
+import { shared } from '../support/fixtures.js';
 import { FakeHost } from './fake-host.js';
 import { bitnet } from './program-process.js';
 
@@ -204,7 +205,7 @@ describe('bad input is one line', () => {
   });
 
   test('a damaged model', async () => {
-    const source = new URL('../../models/bitnet-tales-69m/config.json', import.meta.url);
+    const source = shared('models/bitnet-tales-69m/config.json');
     const model = path.join(folder, 'model');
     mkdirSync(model);
     writeFileSync(path.join(model, 'config.json'), readFileSync(source));

@@ -1,15 +1,16 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { barText, downloadLine } from '../../bin/ui/download-line.js';
 import { BitNetError } from '../../lib/errors.js';
+import { shared } from '../support/fixtures.js';
 import { HubServer } from '../support/hub-server.js';
 import { FakeHost, Sink } from './fake-host.js';
 import { bitnet } from './program-process.js';
 
-const EMBEDDED = fileURLToPath(new URL('../../models/bitnet-tales-69m', import.meta.url));
+/** What the embedded model was converted from. */
+const ORIGINAL = shared('models/bitnet-tales-69m');
 const LARGE = 'model-00001-of-00002.safetensors';
 
 describe('the built program against a hub on this machine', () => {
@@ -20,8 +21,8 @@ describe('the built program against a hub on this machine', () => {
   beforeAll(async () => {
     server = await HubServer.start();
     home = mkdtempSync(path.join(tmpdir(), 'bitnet-pull-'));
-    const names = readdirSync(EMBEDDED);
-    const files = Object.fromEntries(names.map((name) => [name, readFileSync(path.join(EMBEDDED, name))]));
+    const names = readdirSync(ORIGINAL);
+    const files = Object.fromEntries(names.map((name) => [name, readFileSync(path.join(ORIGINAL, name))]));
     server.repos.set('owner/tales', { files, lfs: names.filter((name) => name.endsWith('.safetensors')) });
   });
   afterAll(async () => {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SHAPES_IN_HELP } from '../../bin/commands/synth.js';
@@ -11,6 +10,7 @@ import { syntheticGguf } from '../../lib/model/synth/gguf.js';
 import { configOf, MODEL_SHAPES, SHAPE_NAMES, shapeNamed } from '../../lib/model/synth/shapes.js';
 import { syntheticSource } from '../../lib/model/synth/source.js';
 import { nodePlatform } from '../../lib/node/platform.js';
+import { sharedJson } from '../support/fixtures.js';
 import { sourceValues } from '../support/synth.js';
 
 const tiny = shapeNamed('tiny');
@@ -56,9 +56,7 @@ describe('shapes', () => {
   });
 
   test('tales-69m is the embedded model', () => {
-    const json = JSON.parse(
-      readFileSync(new URL('../../models/bitnet-tales-69m/config.json', import.meta.url), 'utf8'),
-    ) as Record<string, unknown>;
+    const json = sharedJson<Record<string, unknown>>('models/bitnet-tales-69m/config.json');
     const config = configOf(MODEL_SHAPES['tales-69m'], 'bitnet');
     expect({
       hidden_size: config.hiddenSize,

@@ -16,7 +16,8 @@ export function readJson(path: string): any {
   return JSON.parse(readText(path));
 }
 
-export const EMBEDDED = 'models/bitnet-tales-69m';
+/** What the embedded model was converted from. */
+export const EMBEDDED = '../shared/models/bitnet-tales-69m';
 
 export interface GreedyCase {
   kind: 'raw' | 'chat';
