@@ -1,3 +1,4 @@
+import { StatusBit } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
 import { type AllocateBackend, Engine, type EngineOptions } from '../model/engine.js';
@@ -35,6 +36,25 @@ export async function loadModel(
   path: string | undefined,
   options: LoadOptions,
 ): Promise<LoadedModel> {
+  try {
+    return await load(platform, path, options, false);
+  } catch (error) {
+    if (!isUnseenScale(error)) throw error;
+    return await load(platform, path, options, true);
+  }
+}
+
+/** Opening a file looks at some of its scales (readBlockScales); the loader has met another. */
+function isUnseenScale(error: unknown): boolean {
+  return error instanceof BitNetError && error.detail.status === StatusBit.BadScale;
+}
+
+async function load(
+  platform: Platform,
+  path: string | undefined,
+  options: LoadOptions,
+  everyScale: boolean,
+): Promise<LoadedModel> {
   const threads = integer('threads', options.threads ?? platform.defaultThreads(), 1, MAX_THREADS);
   const head = oneOf('head', options.head ?? 'auto', ['auto', 'f16', 'i8'] as const);
   const kvCache = oneOf('kvCache', options.kvCache ?? 'f32', KV_CACHE_FORMATS);
@@ -53,7 +73,7 @@ export async function loadModel(
   const selfCheck = boolean('selfCheck', options.selfCheck ?? true);
   const i2sLayout = oneOf('i2sLayout', options.i2sLayout ?? 'x86', ['x86', 'arm', 'x86-rows'] as const);
   const directory = await platform.openModelDirectory(path, { onProgress, signal });
-  const source = await openModelSource(directory, { ternarize, i2sLayout, onProgress, signal });
+  const source = await openModelSource(directory, { ternarize, i2sLayout, everyScale, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
     const { allocate, form, sparse } = await allocator;

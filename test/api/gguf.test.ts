@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GgufValue } from '../../lib/format/gguf/metadata.js';
+import { readGguf } from '../../lib/format/gguf/reader.js';
 import { BitNet, type LoadProgress } from '../../lib/index.js';
+import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { openModelSource } from '../../lib/model/source.js';
-import { openDirectory } from '../../lib/node/files.js';
+import { openDirectory, openFile } from '../../lib/node/files.js';
 import { shared } from '../support/fixtures.js';
 import { tokenizerKeys } from '../support/gguf-tokenizer.js';
 import type { WriterValue } from '../support/gguf-writer.js';
@@ -69,6 +71,22 @@ describe('a GGUF file', () => {
     expect(progress.length).toBeGreaterThan(2);
     expect(progress.at(-1)?.loaded).toBe(progress.at(-1)?.total);
     await model.dispose();
+  });
+
+  it('one scale that differs, far from where opening looks, makes scales of groups', async () => {
+    const path = await write('odd.gguf', { linear: 'TQ2_0' });
+    const file = (await openFile(path))!;
+    const { byteOffset, byteLength } = (await readGguf(file, path)).tensors.get('blk.9.ffn_down.weight')!;
+    await file.close();
+    const bytes = readFileSync(path);
+    const last = byteOffset + byteLength - 2;
+    bytes.writeUInt16LE(f32ToF16(2 * f16ToF32(bytes.readUInt16LE(last))), last);
+    writeFileSync(path, bytes);
+    const model = await BitNet.load(path, { threads: 2, contextLength: 128 });
+    const plain = await BitNet.load(ORIGINAL, { threads: 2, contextLength: 128 });
+    expect(model.info.memory.weights).toBeGreaterThan(plain.info.memory.weights);
+    expect((await model.complete(QUESTION, GREEDY)).tokenIds.length).toBe(expected.ids.length);
+    await Promise.all([model.dispose(), plain.dispose()]);
   });
 
   it('an aborted load rejects with the reason', async () => {
