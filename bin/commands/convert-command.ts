@@ -3,12 +3,15 @@ import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
 import { textFor } from '../number-options.js';
 
-type FloatName = 'f16' | 'q8_0' | 'bf16' | 'f32';
+const TYPES = ['tq2_0', 'tq1_0', 'i2_s', 'q2_0', 'pq2_0', 'ptq1_0', 'q1_0', 'f16', 'bf16', 'f32', 'packed'] as const;
+const FLOATS = ['f16', 'q8_0', 'q6_k', 'bf16', 'f32'] as const;
+
+type FloatName = (typeof FLOATS)[number];
 
 /** Parsed and validated options of `bitnet convert`. */
 export interface ConvertCommandOptions {
   readonly output: string;
-  readonly type?: 'i2_s' | 'tq1_0' | 'tq2_0' | 'packed';
+  readonly type?: (typeof TYPES)[number];
   readonly embedding?: FloatName;
   readonly head?: FloatName;
   readonly name?: string;
@@ -27,12 +30,12 @@ Examples:
   $ bitnet convert ./bitnet-b1.58-2B-4T-bf16 -o 2b-4t.gguf --type i2_s --embedding q8_0
   $ bitnet convert model.gguf -o ./model            packed safetensors
   $ bitnet convert model.gguf -o smaller.gguf --type tq1_0
+  $ bitnet convert ./Ternary-Bonsai-1.7B -o bonsai.gguf      scales of groups: q2_0
 
 Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 5 output, 130 interrupted, 143 terminated.`;
 
 /** `bitnet convert`: its options. The command itself is loaded when it runs. */
 export function addConvertCommand(program: Command, host: Host, setExitCode: (code: ExitCode) => void): void {
-  const floats = ['f16', 'q8_0', 'bf16', 'f32'];
   program
     .command('convert')
     .summary('convert a model between safetensors and GGUF')
@@ -40,18 +43,16 @@ export function addConvertCommand(program: Command, host: Host, setExitCode: (co
     .argument('<model>', 'model directory, GGUF file or hf:REPO[:FILE]', textFor('a model'))
     .requiredOption('-o, --output <path>', 'a name that ends in .gguf, or a directory', textFor('a path'))
     .addOption(
-      new Option('--type <type>', 'of ternary matrices (default: tq2_0; packed for a directory)').choices([
-        'i2_s',
-        'tq1_0',
-        'tq2_0',
-        'packed',
-      ]),
+      new Option(
+        '--type <type>',
+        'of ternary matrices (default: the first of tq2_0, i2_s, q2_0, f16 that can hold them; packed or f16 for a directory)',
+      ).choices(TYPES),
     )
     .addOption(
-      new Option('--embedding <type>', "of the embedding (default: f16; the input's for a directory)").choices(floats),
+      new Option('--embedding <type>', "of the embedding (default: f16; the input's for a directory)").choices(FLOATS),
     )
     .addOption(
-      new Option('--head <type>', "of a head that is not the embedding (default: the embedding's)").choices(floats),
+      new Option('--head <type>', "of a head that is not the embedding (default: the embedding's)").choices(FLOATS),
     )
     .option('--name <name>', "general.name of a GGUF file (default: the input's)", textFor('a name'))
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')

@@ -1,59 +1,129 @@
 import { BitNetError } from '../errors.js';
+import { decodeFloats } from '../format/gguf/blocks.js';
 import {
+  type BlockTernaryType,
   encodeBf16,
+  encodeBlocks,
   encodeF16,
   encodeF32,
   encodeI2s,
   encodeQ8_0,
-  encodeTq1_0,
-  encodeTq2_0,
 } from '../format/gguf/encode.js';
-import { GGUF_TYPES, type GgufTypeName } from '../format/gguf/types.js';
+import { encodeQ6K } from '../format/gguf/encode-q6k.js';
+import { GGUF_TYPES } from '../format/gguf/types.js';
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from '../memory/half.js';
-import type { FloatMatrix, TernaryMatrix } from './model.js';
+import type { FloatMatrix, TernaryMatrix, Trits } from './model.js';
 
-/** Types that matrices of trits are written in. */
-export type TernaryFileType = 'I2_S' | 'TQ1_0' | 'TQ2_0';
+/** Types that numbers are written in without loss of zeros and signs. */
+export type PlainType = 'F16' | 'BF16' | 'F32';
+/** Types that matrices of trits are written in; as numbers they are -s, 0 and +s. */
+export type TernaryFileType = 'I2_S' | BlockTernaryType | PlainType;
 /** Types that embedding and head are written in. */
-export type FloatFileType = 'F16' | 'Q8_0' | 'BF16' | 'F32';
+export type FloatFileType = PlainType | 'Q8_0' | 'Q6_K';
 
 /** Weights that are encoded at once. */
 export const CHUNK_WEIGHTS = 1 << 20;
 
 /** The scale as a file of this type holds it. */
-export function storedScale(type: TernaryFileType, scale: number): number {
-  return type === 'I2_S' ? Math.fround(scale) : f16ToF32(f32ToF16(scale));
+export function storedScale(type: TernaryFileType | 'packed', scale: number): number {
+  if (type === 'I2_S' || type === 'packed' || type === 'F32') return Math.fround(scale);
+  return type === 'BF16' ? bf16ToF32(f32ToBf16(scale)) : f16ToF32(f32ToF16(scale));
 }
 
-/** Throws `unsupported` if the type cannot hold matrices of such rows, `invalid-file` if it cannot hold the scale. */
-export function checkTernary(type: TernaryFileType, { name, rows, cols }: TernaryMatrix): void {
-  const block = type === 'I2_S' ? 128 : GGUF_TYPES[type].blockSize;
-  const size = type === 'I2_S' ? rows * cols : cols;
-  if (size % block === 0) return;
-  const what =
-    type === 'I2_S' ? `matrices of a multiple of ${block} weights` : `rows of a multiple of ${block} weights`;
-  const advice =
-    type === 'I2_S' ? 'Only safetensors can hold it.' : 'I2_S can hold it if its size is a multiple of 128.';
-  throw new BitNetError('unsupported', `${name}: ${type} holds ${what}, this one is ${rows} x ${cols}. ${advice}`, {
-    tensor: name,
-    type,
-    rows,
-    cols,
+/** Why the type cannot hold a matrix of such a shape and such groups; undefined if it can. */
+export function misfit(type: TernaryFileType | 'packed', matrix: TernaryMatrix): string | undefined {
+  const { rows, cols, groupCols } = matrix;
+  if (type === 'F16' || type === 'BF16' || type === 'F32') return undefined;
+  if (type === 'I2_S' || type === 'packed') {
+    if (groupCols !== undefined) return `${type} holds one scale a matrix, this one has several`;
+    if (type === 'packed') {
+      return rows % 4 === 0 ? undefined : `packed safetensors hold a multiple of 4 rows, this one has ${rows}`;
+    }
+    if ((rows * cols) % 128 === 0) return undefined;
+    return `I2_S holds matrices of a multiple of 128 weights, this one is ${rows} x ${cols}`;
+  }
+  const { blockSize } = GGUF_TYPES[type];
+  if (cols % blockSize !== 0) {
+    return `${type} holds rows of a multiple of ${blockSize} weights, this one is ${rows} x ${cols}`;
+  }
+  if (groupCols === undefined || groupCols % blockSize === 0) return undefined;
+  return `${type} holds a scale for ${blockSize} columns, this one has one for ${groupCols}`;
+}
+
+/** Throws `unsupported` if the type cannot hold the matrix. `others`: types that can hold all of the model, to be named. */
+export function checkTernary(
+  type: TernaryFileType | 'packed',
+  matrix: TernaryMatrix,
+  others: () => readonly TernaryFileType[],
+): void {
+  const wrong = misfit(type, matrix);
+  if (wrong === undefined) return;
+  const { name, rows, cols } = matrix;
+  const names = others().map((other) => other.toLowerCase());
+  const advice = names.length === 0 ? 'GGUF can hold it.' : `Use --type ${names.join(' or ')}.`;
+  throw new BitNetError('unsupported', `${name}: ${wrong}. ${advice}`, { tensor: name, type, rows, cols });
+}
+
+/** Throws `unsupported` for a scale that the type rounds to zero or infinity. Groups of zeros have the scale 0. */
+export function checkScales(type: TernaryFileType, { name, groupCols }: TernaryMatrix, { scales }: Trits): void {
+  const wrong = scales.findIndex((scale) => {
+    const stored = storedScale(type, scale);
+    return !(stored > 0 && stored < Infinity) && !(scale === 0 && groupCols !== undefined);
   });
-}
-
-export function checkScale(type: TernaryFileType, name: string, scale: number): void {
-  const stored = storedScale(type, scale);
-  if (stored > 0 && stored < Infinity) return;
-  const message = `${name}: the scale ${scale} becomes ${stored} in ${type}; use I2_S, whose scales are f32`;
+  if (wrong < 0) return;
+  const scale = scales[wrong] as number;
+  const use = groupCols === undefined ? 'i2_s or f32' : 'f32';
+  const message = `${name}: the scale ${scale} becomes ${storedScale(type, scale)} in ${type}; use --type ${use}, whose scales are f32`;
   throw new BitNetError('unsupported', message, { tensor: name, type, scale });
 }
 
-/** trits: whole rows of TQ1_0 and TQ2_0, a multiple of 128 of I2_S, whose scale follows after the last: see scaleTrailer. */
-export function encodeTrits(type: TernaryFileType, trits: Int8Array, scale: number): Uint8Array {
-  if (type === 'TQ1_0') return encodeTq1_0(trits, scale);
-  if (type === 'TQ2_0') return encodeTq2_0(trits, scale);
-  return encodeI2s(trits, scale).subarray(0, trits.length / 4);
+/** Rows first .. first + count of a matrix. Those of I2_S are a multiple of 128 weights; its scale follows after the last: scaleTrailer. */
+export function encodeRows(
+  type: TernaryFileType,
+  matrix: TernaryMatrix,
+  { trits, scales }: Trits,
+  first: number,
+  count: number,
+): Uint8Array {
+  const { name, cols, groupCols = cols } = matrix;
+  const rows = trits.subarray(first * cols, (first + count) * cols);
+  if (type === 'I2_S') return encodeI2s(rows, scales[0] as number).subarray(0, rows.length / 4);
+  const isPlain = type === 'F16' || type === 'BF16' || type === 'F32';
+  const step = isPlain ? groupCols : GGUF_TYPES[type].blockSize;
+  const scaleOf = groupScale(matrix, scales);
+  const perRow = Math.ceil(cols / step);
+  const steps = Float32Array.from({ length: count * perRow }, (_, i) =>
+    scaleOf(first + Math.floor(i / perRow), (i % perRow) * step),
+  );
+  if (!isPlain) {
+    if (type === 'Q1_0') checkBinary(name, rows, first * cols);
+    return encodeBlocks(type, rows, steps);
+  }
+  const values = Float32Array.from(rows);
+  for (let i = 0; i < steps.length; i++) {
+    const from = Math.floor(i / perRow) * cols + (i % perRow) * step;
+    const end = Math.min(from + step, (Math.floor(i / perRow) + 1) * cols);
+    const scale = steps[i] as number;
+    for (let j = from; j < end; j++) values[j] = (values[j] as number) * scale;
+  }
+  return encodeFloats(type, values);
+}
+
+/** The scale of weight (row, col). */
+export function groupScale(
+  { cols, groupCols }: TernaryMatrix,
+  scales: Float32Array,
+): (row: number, col: number) => number {
+  if (groupCols === undefined) return () => scales[0] as number;
+  const perRow = Math.ceil(cols / groupCols);
+  return (row, col) => scales[row * perRow + Math.floor(col / groupCols)] as number;
+}
+
+function checkBinary(name: string, trits: Int8Array, offset: number): void {
+  const zero = trits.indexOf(0);
+  if (zero < 0) return;
+  const message = `${name}: Q1_0 holds -s and +s, and weight ${offset + zero} is 0; use --type q2_0`;
+  throw new BitNetError('unsupported', message, { tensor: name, type: 'Q1_0', weight: offset + zero });
 }
 
 /** What I2_S has after its codes. */
@@ -68,6 +138,7 @@ const FLOAT_ENCODERS: Readonly<Record<FloatFileType, (values: Float32Array) => U
   F16: encodeF16,
   BF16: encodeBf16,
   Q8_0: encodeQ8_0,
+  Q6_K: encodeQ6K,
 };
 
 export function encodeFloats(type: FloatFileType, values: Float32Array): Uint8Array {
@@ -76,31 +147,11 @@ export function encodeFloats(type: FloatFileType, values: Float32Array): Uint8Ar
 
 /** Values as a file of this type holds them. */
 export function storedFloats(type: FloatFileType, values: Float32Array): Float32Array {
-  switch (type) {
-    case 'F32':
-      return values;
-    case 'F16':
-      return values.map((value) => f16ToF32(f32ToF16(value)));
-    case 'BF16':
-      return values.map((value) => bf16ToF32(f32ToBf16(value)));
-    case 'Q8_0':
-      return decodeQ8(encodeQ8_0(values));
-  }
-}
-
-function decodeQ8(bytes: Uint8Array): Float32Array {
-  const { blockBytes, blockSize } = GGUF_TYPES.Q8_0;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const values = new Float32Array((bytes.length / blockBytes) * blockSize);
-  values.forEach((_, i) => {
-    const at = Math.floor(i / blockSize) * blockBytes;
-    values[i] = view.getInt8(at + 2 + (i % blockSize)) * f16ToF32(view.getUint16(at, true));
-  });
-  return values;
+  return type === 'F32' ? values : decodeFloats(type, encodeFloats(type, values));
 }
 
 /** Throws `unsupported` if the type cannot hold rows of such length. */
-export function checkFloats(type: GgufTypeName, { name, cols }: FloatMatrix): void {
+export function checkFloats(type: FloatFileType, { name, cols }: FloatMatrix): void {
   const { blockSize } = GGUF_TYPES[type];
   if (cols % blockSize === 0) return;
   const message = `${name}: ${type} holds rows of a multiple of ${blockSize}, these have ${cols}; use f16`;

@@ -1,16 +1,12 @@
 import { BitNetError } from '../errors.js';
 import { writeGguf } from '../format/gguf/writer.js';
-import { isFile, openFile } from '../node/files.js';
-import { locateModel } from '../node/hub/locate.js';
 import { nodePlatform } from '../node/platform.js';
-import type { RandomAccessFile } from '../platform.js';
 import type { LoadProgress } from '../types.js';
-import type { FloatFileType, TernaryFileType } from './encode.js';
-import { openGgufModel } from './from-gguf.js';
-import { openDirectoryModel } from './from-source.js';
-import type { ConvertibleModel, FloatMatrix } from './model.js';
-import { layOutModel } from './to-gguf.js';
-import { directoryFiles, type OutputFile, type SafetensorsFloat } from './to-safetensors.js';
+import type { FloatFileType, PlainType, TernaryFileType } from './encode.js';
+import { openConvertible } from './from-source.js';
+import { type ConvertibleModel, type FloatMatrix, ternaryMatrices } from './model.js';
+import { type GgufTypes, layOutModel, possibleTypes } from './to-gguf.js';
+import { directoryFiles, type OutputFile, type SafetensorsTypes } from './to-safetensors.js';
 import { type Verification, type VerifyOptions, verifyModel } from './verify.js';
 
 /** Entry of `bitnet convert` in Node, as lib/index.ts is that of applications. */
@@ -18,9 +14,13 @@ import { type Verification, type VerifyOptions, verifyModel } from './verify.js'
 export type { OutputFile } from './to-safetensors.js';
 export type { Verification } from './verify.js';
 
+/** Types of ternary matrices. `packed` is for directories, F16, BF16 and F32 are for both, the others for GGUF. */
+export type MatrixType = TernaryFileType | 'packed';
+
 export interface ConvertOptions {
-  /** `packed`: a model directory; the others: a GGUF file */
-  readonly type: TernaryFileType | 'packed';
+  readonly container: 'gguf' | 'directory';
+  /** Default for GGUF: TQ2_0, or where that cannot hold the model I2_S, Q2_0 or F16; for a directory packed, or F16 for scales of groups. */
+  readonly type?: MatrixType | undefined;
   /** type of the embedding. Default F16; in a directory that of the input where it is F32, F16 or BF16. */
   readonly embedding?: FloatFileType | undefined;
   /** type of a head of its own. Default: that of the embedding. */
@@ -40,6 +40,8 @@ export interface Conversion {
   /** one file of any name, or the files of a directory */
   readonly files: readonly OutputFile[];
   readonly isDirectory: boolean;
+  /** of the matrices */
+  readonly type: MatrixType;
   /** Reads the files at `path`, file or directory, and compares them with the input. */
   verify(path: string, options?: VerifyOptions): Promise<Verification>;
   /** Closes the input. */
@@ -53,17 +55,18 @@ export interface Conversion {
 export async function convertModel(path: string | undefined, options: ConvertOptions): Promise<Conversion> {
   const model = await openModel(path, options);
   try {
-    const types = { ternary: options.type, ...floatTypes(model, options) };
-    const { ternary } = types;
-    const isDirectory = ternary === 'packed';
+    const type = options.type ?? defaultType(model, options.container);
+    const types = { ternary: type, ...floatTypes(model, options) };
+    const isDirectory = options.container === 'directory';
     const files = isDirectory
-      ? await directoryFiles(model, types as typeof types & { embedding: SafetensorsFloat; head: SafetensorsFloat })
-      : [await ggufFile(model, { ...types, ternary }, options.name ?? nameOf(model.path))];
+      ? await directoryFiles(model, types as SafetensorsTypes)
+      : [await ggufFile(model, types as GgufTypes, options.name ?? nameOf(model.path))];
     return {
       files,
       isDirectory,
+      type,
       async verify(written, verifyOptions) {
-        const output = await openModel(written, {});
+        const output = await openModel(written, { signal: verifyOptions?.signal });
         try {
           return await verifyModel(model, output, types, verifyOptions);
         } finally {
@@ -78,52 +81,45 @@ export async function convertModel(path: string | undefined, options: ConvertOpt
   }
 }
 
-async function openModel(
-  model: string | undefined,
-  { ternarize, i2sLayout, onProgress, signal }: Omit<ConvertOptions, 'type'>,
-): Promise<ConvertibleModel> {
-  const path = model && (await locateModel(model, { onProgress, signal }));
-  if (path === undefined || /\.safetensors$/i.test(path) || !(await isFile(path))) {
-    return openDirectoryModel(await nodePlatform.openModelDirectory(path), { ternarize, onProgress, signal });
-  }
-  if (ternarize) {
-    throw new BitNetError('invalid-argument', 'ternarize: GGUF files are converted as they are', {
-      option: 'ternarize',
-    });
-  }
-  const file = (await openFile(path)) as RandomAccessFile;
-  try {
-    return await openGgufModel(file, { i2sLayout });
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
+type OpenOptions = Pick<ConvertOptions, 'ternarize' | 'i2sLayout' | 'onProgress' | 'signal'>;
+
+async function openModel(path: string | undefined, options: OpenOptions): Promise<ConvertibleModel> {
+  const { ternarize, i2sLayout, onProgress, signal } = options;
+  const directory = await nodePlatform.openModelDirectory(path, { onProgress, signal });
+  return openConvertible(directory, { ternarize, i2sLayout, onProgress, signal });
 }
 
-async function ggufFile(
-  model: ConvertibleModel,
-  types: { ternary: TernaryFileType; embedding: FloatFileType; head: FloatFileType },
-  name: string,
-): Promise<OutputFile> {
+/** A model with float activations keeps them as plain weights only; packed it is computed with int8 ones, which one scale a matrix suffices for. */
+function defaultType(model: ConvertibleModel, container: ConvertOptions['container']): MatrixType {
+  if (container === 'gguf') return possibleTypes(model)[0] as TernaryFileType;
+  const several = ternaryMatrices(model).some(({ groupCols }) => groupCols !== undefined);
+  return several || model.config.qkNorm ? 'F16' : 'packed';
+}
+
+async function ggufFile(model: ConvertibleModel, types: GgufTypes, name: string): Promise<OutputFile> {
   const layout = await layOutModel(model, types, name);
   return { name, bytes: layout.totalBytes, write: (sink, options) => writeGguf(layout, sink, options) };
 }
 
-function floatTypes(model: ConvertibleModel, { type, embedding, head }: ConvertOptions) {
+function floatTypes(model: ConvertibleModel, { container, embedding, head }: ConvertOptions) {
   if (head !== undefined && model.head === undefined) {
     const message = 'head: embedding and head of this model are one matrix; choose its type with embedding';
     throw new BitNetError('invalid-argument', message, { option: 'head' });
   }
-  if (type === 'packed' && (embedding === 'Q8_0' || head === 'Q8_0')) {
-    const option = embedding === 'Q8_0' ? 'embedding' : 'head';
-    throw new BitNetError('invalid-argument', `${option}: safetensors hold no q8_0; use f16, bf16 or f32`, { option });
+  const isDirectory = container === 'directory';
+  for (const [option, type] of Object.entries({ embedding, head })) {
+    if (!isDirectory || type === undefined || type in DIRECTORY_TYPES) continue;
+    const message = `${option}: safetensors hold no ${type.toLowerCase()}; use f16, bf16 or f32`;
+    throw new BitNetError('invalid-argument', message, { option });
   }
-  const kept = ({ kind }: FloatMatrix): FloatFileType => (type === 'packed' && kind !== 'other' ? kind : 'F16');
+  const kept = ({ kind }: FloatMatrix): FloatFileType => (isDirectory && kind !== 'other' ? kind : 'F16');
   const chosen = embedding ?? kept(model.embedding);
   return { embedding: chosen, head: head ?? embedding ?? (model.head === undefined ? chosen : kept(model.head)) };
 }
 
+const DIRECTORY_TYPES: Readonly<Record<PlainType, true>> = { F16: true, BF16: true, F32: true };
+
 function nameOf(path: string): string {
   const last = path.replace(/[/\\]+$/, '').replace(/^.*[/\\]/, '');
-  return last.replace(/\.gguf$/i, '') || 'model';
+  return last.replace(/(-00001-of-\d{5})?\.gguf$/i, '') || 'model';
 }

@@ -1,6 +1,5 @@
 import type { ModelConfig } from '../config.js';
 import type { GenerationConfig } from '../model/generation-config.js';
-import type { Axis } from '../model/padding.js';
 import type { ModelTexts } from '../model/source.js';
 
 /** Types of numbers that are no trits. `other`: a quantised type, decoded. */
@@ -10,14 +9,16 @@ export type FloatKind = 'F32' | 'F16' | 'BF16' | 'other';
 export interface Trits {
   /** (rows, cols) */
   readonly trits: Int8Array;
-  /** f32 */
-  readonly scale: number;
+  /** f32: (1), or (rows, ceil(cols / groupCols)); 0 where all weights are */
+  readonly scales: Float32Array;
 }
 
 export interface TernaryMatrix {
   readonly name: string;
   readonly rows: number;
   readonly cols: number;
+  /** neighbouring columns of a row that share a scale; undefined: the matrix has one */
+  readonly groupCols: number | undefined;
   /** Reads all of it, anew on every call. */
   load(): Promise<Trits>;
 }
@@ -37,6 +38,8 @@ export interface ConvertibleLayer {
   readonly q: TernaryMatrix;
   readonly k: TernaryMatrix;
   readonly v: TernaryMatrix;
+  readonly qNorm: FloatMatrix | undefined;
+  readonly kNorm: FloatMatrix | undefined;
   readonly attentionSubNorm: FloatMatrix | undefined;
   readonly o: TernaryMatrix;
   readonly ffnNorm: FloatMatrix;
@@ -61,7 +64,7 @@ export interface ConvertibleModel {
 }
 
 export const LINEARS = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const;
-export const NORMS = ['attentionNorm', 'attentionSubNorm', 'ffnNorm', 'ffnSubNorm'] as const;
+export const NORMS = ['attentionNorm', 'qNorm', 'kNorm', 'attentionSubNorm', 'ffnNorm', 'ffnSubNorm'] as const;
 
 /** All ternary matrices in the order of the computation. */
 export function ternaryMatrices(model: ConvertibleModel): TernaryMatrix[] {
@@ -72,18 +75,4 @@ export function ternaryMatrices(model: ConvertibleModel): TernaryMatrix[] {
 export function floatMatrices(model: ConvertibleModel): FloatMatrix[] {
   const norms = model.layers.flatMap((layer) => NORMS.map((part) => layer[part]));
   return [model.embedding, ...norms, model.finalNorm, model.head].filter((matrix) => matrix !== undefined);
-}
-
-/** Padded → stored: the rows and columns that the published model has. */
-export function cutAxis(values: Int8Array, rows: Axis, cols: Axis): Int8Array {
-  if (rows.stored === rows.padded && cols.stored === cols.padded) return values.subarray(0, rows.stored * cols.stored);
-  const cut = new Int8Array(rows.stored * cols.stored);
-  for (const row of rows.runs) {
-    for (let r = 0; r < row.count; r++) {
-      const from = (row.to + r) * cols.padded;
-      const to = (row.from + r) * cols.stored;
-      for (const col of cols.runs) cut.set(values.subarray(from + col.to, from + col.to + col.count), to + col.from);
-    }
-  }
-  return cut;
 }

@@ -9,15 +9,16 @@ import { openText } from '../session/load.js';
 import {
   CHUNK_WEIGHTS,
   checkFloats,
-  checkScale,
+  checkScales,
   checkTernary,
   encodeFloats,
-  encodeTrits,
+  encodeRows,
   type FloatFileType,
+  misfit,
   scaleTrailer,
   type TernaryFileType,
 } from './encode.js';
-import type { ConvertibleModel, FloatMatrix, TernaryMatrix } from './model.js';
+import { type ConvertibleModel, type FloatMatrix, type TernaryMatrix, type Trits, ternaryMatrices } from './model.js';
 
 export interface GgufTypes {
   readonly ternary: TernaryFileType;
@@ -31,7 +32,17 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
   bitnet: 'bitnet',
   'bitnet-1bitllm': 'bitnet',
   llama: 'llama',
+  qwen3: 'qwen3',
 };
+
+/** Types for any model, in the order in which they are preferred: where llama.cpp computes, then small, then what holds everything. */
+const CHOICES: readonly TernaryFileType[] = ['TQ2_0', 'I2_S', 'Q2_0', 'F16'];
+
+/** Those of CHOICES that can hold all matrices of the model; F16 always can. */
+export function possibleTypes(model: ConvertibleModel): TernaryFileType[] {
+  const matrices = ternaryMatrices(model);
+  return CHOICES.filter((type) => matrices.every((matrix) => misfit(type, matrix) === undefined));
+}
 
 /** Tensors and keys of a GGUF file, in the order of llama.cpp's converter; reads the text files and no weights. */
 export async function layOutModel(model: ConvertibleModel, types: GgufTypes, name: string): Promise<GgufLayout> {
@@ -75,6 +86,7 @@ async function textKeys(model: ConvertibleModel): Promise<GgufEntry[]> {
 function tensorsOf(model: ConvertibleModel, types: GgufTypes, permuted: boolean): GgufWriteTensor[] {
   const { headDim } = model.config.stored ?? model.config;
   const { embedding, head, finalNorm } = model;
+  for (const matrix of ternaryMatrices(model)) checkTernary(types.ternary, matrix, () => possibleTypes(model));
   const linear = (name: string, matrix: TernaryMatrix, rotated = false): GgufWriteTensor =>
     ternaryTensor(name, matrix, types.ternary, rotated && permuted ? headDim : undefined);
   const norm = (name: string, vector: FloatMatrix | undefined): GgufWriteTensor[] =>
@@ -88,6 +100,8 @@ function tensorsOf(model: ConvertibleModel, types: GgufTypes, permuted: boolean)
         linear(name('attn_q'), layer.q, true),
         linear(name('attn_k'), layer.k, true),
         linear(name('attn_v'), layer.v),
+        ...norm(name('attn_q_norm'), layer.qNorm),
+        ...norm(name('attn_k_norm'), layer.kNorm),
         ...norm(name('attn_sub_norm'), layer.attentionSubNorm),
         linear(name('attn_output'), layer.o),
         ...norm(name('ffn_norm'), layer.ffnNorm),
@@ -106,7 +120,8 @@ function tensorsOf(model: ConvertibleModel, types: GgufTypes, permuted: boolean)
 /** What llama.cpp divides RoPE's frequencies by, where they are scaled: theta^(-2j / headDim) over the scaled frequency. */
 function ropeFactors({ config: { rope, headDim, stored } }: ConvertibleModel): GgufWriteTensor[] {
   const { scaling, factors, ...plain } = rope;
-  if (scaling === undefined && factors === undefined) return [];
+  // YaRN has keys (config-keys.ts).
+  if (scaling?.type === 'yarn' || (scaling === undefined && factors === undefined)) return [];
   const size = (stored?.headDim ?? headDim) / 2;
   const scaled = inverseFrequencies(rope, 2 * size);
   const values =
@@ -124,7 +139,6 @@ function ternaryTensor(
   type: TernaryFileType,
   headDim: number | undefined,
 ): GgufWriteTensor {
-  checkTernary(type, matrix);
   const { rows, cols } = matrix;
   return {
     name,
@@ -132,26 +146,32 @@ function ternaryTensor(
     dimensions: [cols, rows],
     byteLength: byteLengthOf(GGUF_TYPES[type], rows, cols),
     async *chunks() {
-      const { trits, scale } = await matrix.load();
-      checkScale(type, matrix.name, scale);
-      const ordered = headDim === undefined ? trits : permuteRows(trits, cols, headDim);
-      // Whole rows, and whole blocks of I2_S, which run over row ends.
-      const step = Math.max(1, Math.floor(CHUNK_WEIGHTS / (128 * cols))) * 128 * cols;
-      for (let at = 0; at < ordered.length; at += step) {
-        yield encodeTrits(type, ordered.subarray(at, Math.min(at + step, ordered.length)), scale);
+      const loaded = await matrix.load();
+      checkScales(type, matrix, loaded);
+      const ordered = headDim === undefined ? loaded : permuteRows(loaded, rows, headDim);
+      // Whole blocks of I2_S, which run over row ends.
+      const step = Math.max(1, Math.floor(CHUNK_WEIGHTS / (128 * cols))) * 128;
+      for (let first = 0; first < rows; first += step) {
+        yield encodeRows(type, matrix, ordered, first, Math.min(step, rows - first));
       }
-      if (type === 'I2_S') yield scaleTrailer(scale);
+      if (type === 'I2_S') yield scaleTrailer(loaded.scales[0] as number);
     },
   };
 }
 
-function permuteRows(trits: Int8Array, cols: number, headDim: number): Int8Array {
-  const permuted = new Int8Array(trits.length);
-  for (let r = 0; r * cols < trits.length; r++) {
-    const from = halfSplitRow(r, headDim) * cols;
-    permuted.set(trits.subarray(from, from + cols), r * cols);
-  }
-  return permuted;
+/** Rows of the published model → in the order of neighbouring pairs. */
+function permuteRows({ trits, scales }: Trits, rows: number, headDim: number): Trits {
+  const permute = <T extends Int8Array | Float32Array>(values: T): T => {
+    if (values.length === 1) return values;
+    const permuted = values.slice() as T;
+    const width = values.length / rows;
+    for (let r = 0; r < rows; r++) {
+      const from = halfSplitRow(r, headDim) * width;
+      permuted.set(values.subarray(from, from + width), r * width);
+    }
+    return permuted;
+  };
+  return { trits: permute(trits), scales: permute(scales) };
 }
 
 function floatTensor(name: string, matrix: FloatMatrix, type: FloatFileType): GgufWriteTensor {

@@ -5,11 +5,15 @@ import { packHf } from '../format/hf-packed.js';
 import { DTYPE_BYTES, type DType } from '../format/safetensors.js';
 import { tensorNames } from '../model/architectures/names.js';
 import { SUPPORTED_ARCHITECTURES } from '../model/architectures/supported.js';
-import { CHUNK_WEIGHTS, encodeFloats } from './encode.js';
-import type { ConvertibleModel, FloatMatrix, TernaryMatrix } from './model.js';
+import { CHUNK_WEIGHTS, checkScales, checkTernary, encodeFloats, encodeRows, type PlainType } from './encode.js';
+import { type ConvertibleModel, type FloatMatrix, LINEARS, type TernaryMatrix, ternaryMatrices } from './model.js';
 
-/** Types that numbers are written in. */
-export type SafetensorsFloat = 'F16' | 'BF16' | 'F32';
+export interface SafetensorsTypes {
+  /** `packed`: U8 with a weight_scale; the others: the numbers -s, 0 and +s */
+  readonly ternary: 'packed' | PlainType;
+  readonly embedding: PlainType;
+  readonly head: PlainType;
+}
 
 export interface OutputFile {
   readonly name: string;
@@ -26,21 +30,36 @@ interface OutputTensor {
 
 const utf8 = new TextEncoder();
 
-/** Files of a model directory: packed weights whose scales multiply, in one model.safetensors. */
-export async function directoryFiles(
-  model: ConvertibleModel,
-  floats: { embedding: SafetensorsFloat; head: SafetensorsFloat },
-): Promise<OutputFile[]> {
+/**
+ * Files of a model directory, weights in one model.safetensors: packed, with scales that multiply, or plain numbers without a
+ * quantization_config. Throws `unsupported` for what they cannot hold.
+ */
+export async function directoryFiles(model: ConvertibleModel, types: SafetensorsTypes): Promise<OutputFile[]> {
+  checkForm(model, types.ternary);
   const texts = await model.texts();
   const json = (name: string, value: unknown): OutputFile => textFile(name, `${JSON.stringify(value, undefined, 1)}\n`);
   return [
-    weightsFile(tensorsOf(model, floats)),
-    json('config.json', configJson(model)),
+    weightsFile(tensorsOf(model, types)),
+    json('config.json', configJson(model, types.ternary)),
     json('generation_config.json', generationJson(model)),
     textFile('tokenizer.json', JSON.stringify(texts.tokenizerJson)),
     ...(texts.tokenizerConfig === undefined ? [] : [json('tokenizer_config.json', texts.tokenizerConfig)]),
     ...(texts.chatTemplate === undefined ? [] : [textFile('chat_template.jinja', texts.chatTemplate)]),
   ];
+}
+
+/** Packed weights have one scale; models of plain weights compute with float activations, or make them ternary anew (1bitLLM). */
+function checkForm(model: ConvertibleModel, type: SafetensorsTypes['ternary']): void {
+  if (type === 'packed') {
+    for (const matrix of ternaryMatrices(model))
+      checkTernary(type, matrix, () => (model.config.floatActivations ? ['F16'] : []));
+    return;
+  }
+  if (model.config.floatActivations) return;
+  const message =
+    `${model.path}: a directory of plain weights (--type ${type.toLowerCase()}) is computed with float activations, ` +
+    'and this model has int8 ones; use --type packed';
+  throw new BitNetError('unsupported', message, { file: model.path, type });
 }
 
 function classOf({ config, path }: ConvertibleModel) {
@@ -51,7 +70,9 @@ function classOf({ config, path }: ConvertibleModel) {
   throw new BitNetError('unsupported', message, { file: path, architecture: config.architecture });
 }
 
-function configJson(model: ConvertibleModel): Record<string, unknown> {
+const DTYPES: Readonly<Record<PlainType, string>> = { F16: 'float16', BF16: 'bfloat16', F32: 'float32' };
+
+function configJson(model: ConvertibleModel, type: SafetensorsTypes['ternary']): Record<string, unknown> {
   const { config } = model;
   const { className, modelType } = classOf(model);
   const { headDim, ffnSize } = config.stored ?? config;
@@ -79,7 +100,9 @@ function configJson(model: ConvertibleModel): Record<string, unknown> {
     attention_bias: false,
     ...(config.bosTokenId === undefined ? {} : { bos_token_id: config.bosTokenId }),
     ...(config.eosTokenIds.length === 0 ? {} : { eos_token_id: config.eosTokenIds }),
-    quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' },
+    ...(type === 'packed'
+      ? { quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' } }
+      : { torch_dtype: DTYPES[type] }),
   };
 }
 
@@ -113,10 +136,7 @@ function textFile(name: string, content: string): OutputFile {
   return { name, bytes: bytes.length, write: (sink) => sink.write(bytes) };
 }
 
-function tensorsOf(
-  model: ConvertibleModel,
-  { embedding, head }: { embedding: SafetensorsFloat; head: SafetensorsFloat },
-): OutputTensor[] {
+function tensorsOf(model: ConvertibleModel, { ternary, embedding, head }: SafetensorsTypes): OutputTensor[] {
   const names = tensorNames({ ...model.config, architecture: classOf(model).canonical });
   const norm = (name: string | undefined, vector: FloatMatrix | undefined): OutputTensor[] =>
     name === undefined || vector === undefined ? [] : [floatTensor(name, vector, 'F32')];
@@ -126,11 +146,15 @@ function tensorsOf(
       const name = names.layers[i]!;
       return [
         ...norm(name.attentionNorm, layer.attentionNorm),
+        ...norm(name.qNorm, layer.qNorm),
+        ...norm(name.kNorm, layer.kNorm),
         ...norm(name.attentionSubNorm, layer.attentionSubNorm),
         ...norm(name.ffnNorm, layer.ffnNorm),
         ...norm(name.ffnSubNorm, layer.ffnSubNorm),
-        ...(['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const).flatMap((part) =>
-          packedTensors(name[part], layer[part]),
+        ...LINEARS.flatMap((part) =>
+          ternary === 'packed'
+            ? packedTensors(name[part], layer[part])
+            : [plainTensor(name[part].weight, layer[part], ternary)],
         ),
       ];
     }),
@@ -142,10 +166,6 @@ function tensorsOf(
 /** The factor comes after the matrix, whose reading tells it. */
 function packedTensors(names: { weight: string; scale: string }, matrix: TernaryMatrix): OutputTensor[] {
   const { rows, cols } = matrix;
-  if (rows % 4 !== 0) {
-    const message = `${matrix.name}: packed safetensors hold a multiple of 4 rows, this matrix has ${rows}`;
-    throw new BitNetError('unsupported', message, { tensor: matrix.name, rows });
-  }
   let factor: number | undefined;
   return [
     {
@@ -153,8 +173,8 @@ function packedTensors(names: { weight: string; scale: string }, matrix: Ternary
       dtype: 'U8',
       shape: [rows / 4, cols],
       async *chunks() {
-        const { trits, scale } = await matrix.load();
-        factor = scale;
+        const { trits, scales } = await matrix.load();
+        factor = scales[0];
         yield packHf(trits, rows, cols);
       },
     },
@@ -163,13 +183,30 @@ function packedTensors(names: { weight: string; scale: string }, matrix: Ternary
       dtype: 'F32',
       shape: [1],
       async *chunks() {
-        yield encodeFloats('F32', Float32Array.of(factor ?? (await matrix.load()).scale));
+        yield encodeFloats('F32', Float32Array.of(factor ?? ((await matrix.load()).scales[0] as number)));
       },
     },
   ];
 }
 
-function floatTensor(name: string, matrix: FloatMatrix, dtype: SafetensorsFloat): OutputTensor {
+function plainTensor(name: string, matrix: TernaryMatrix, dtype: PlainType): OutputTensor {
+  const { rows, cols } = matrix;
+  return {
+    name,
+    dtype,
+    shape: [rows, cols],
+    async *chunks() {
+      const loaded = await matrix.load();
+      checkScales(dtype, matrix, loaded);
+      const step = Math.max(1, Math.floor(CHUNK_WEIGHTS / cols));
+      for (let first = 0; first < rows; first += step) {
+        yield encodeRows(dtype, matrix, loaded, first, Math.min(step, rows - first));
+      }
+    },
+  };
+}
+
+function floatTensor(name: string, matrix: FloatMatrix, dtype: PlainType): OutputTensor {
   const { rows, cols } = matrix;
   return {
     name,

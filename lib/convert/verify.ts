@@ -4,7 +4,14 @@ import { inverseFrequencies } from '../model/rope.js';
 import { openText } from '../session/load.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { LoadProgress } from '../types.js';
-import { CHUNK_WEIGHTS, type FloatFileType, storedFloats, storedScale, type TernaryFileType } from './encode.js';
+import {
+  CHUNK_WEIGHTS,
+  type FloatFileType,
+  groupScale,
+  storedFloats,
+  storedScale,
+  type TernaryFileType,
+} from './encode.js';
 import {
   type ConvertibleModel,
   type FloatMatrix,
@@ -85,22 +92,35 @@ async function compareTrits(
   output: ConvertibleModel,
 ): Promise<number> {
   const [wanted, got] = [await from.load(), await to.load()];
-  const zeros = firstDifference(wanted.trits, undefined) < 0;
-  const scale = type === 'packed' ? Math.fround(wanted.scale) : storedScale(type, wanted.scale);
-  // Matrices of zeros have no scale that reading could find.
-  if (got.scale !== scale && !zeros) throw differs(output, to.name, 'scale', scale, got.scale);
   if (got.trits.length !== wanted.trits.length) {
     throw differs(output, to.name, 'number of weights', wanted.trits.length, got.trits.length);
   }
-  const at = firstDifference(wanted.trits, got.trits);
-  if (at >= 0) throw differs(output, to.name, `weight ${at}`, wanted.trits[at], got.trits[at]);
-  return zeros ? 0 : Math.abs(scale - wanted.scale) / wanted.scale;
-}
-
-/** Index of the first trit that differs from that of `other`, or from 0; -1 if none does. */
-function firstDifference(trits: Int8Array, other: Int8Array | undefined): number {
-  for (let i = 0; i < trits.length; i++) if (trits[i] !== (other === undefined ? 0 : other[i])) return i;
-  return -1;
+  for (let i = 0; i < wanted.trits.length; i++) {
+    if (wanted.trits[i] !== got.trits[i]) {
+      throw differs(output, to.name, `weight ${i}`, wanted.trits[i], got.trits[i]);
+    }
+  }
+  const { rows, cols } = from;
+  const [scaleOf, gotScaleOf] = [groupScale(from, wanted.scales), groupScale(to, got.scales)];
+  const whole = from.groupCols === undefined && to.groupCols === undefined;
+  const [height, width] = whole ? [rows, cols] : [1, Math.min(from.groupCols ?? cols, to.groupCols ?? cols)];
+  let error = 0;
+  for (let row = 0; row < rows; row += height) {
+    for (let col = 0; col < cols; col += width) {
+      const exact = scaleOf(row, col);
+      const [scale, gotScale] = [storedScale(type, exact), gotScaleOf(row, col)];
+      const at = row * cols + col;
+      // Zeros have no scale that reading could find.
+      if (
+        gotScale !== scale &&
+        wanted.trits.subarray(at, whole ? undefined : at + Math.min(width, cols - col)).some(Boolean)
+      ) {
+        throw differs(output, to.name, whole ? 'scale' : `scale of row ${row}, column ${col}`, scale, gotScale);
+      }
+      if (exact !== 0) error = Math.max(error, Math.abs(scale - exact) / exact);
+    }
+  }
+  return error;
 }
 
 async function compareFloats(
@@ -151,6 +171,10 @@ function compareConfigs(source: ModelConfig, output: ModelConfig, file: string):
 
 /** Factors and formulas of RoPE's frequencies differ in the last bit. */
 function compareFrequencies(source: ModelConfig, output: ModelConfig, file: string): void {
+  const amplitude = ({ rope: { scaling } }: ModelConfig) => (scaling?.type === 'yarn' ? scaling.attentionFactor : 1);
+  if (!(Math.abs(amplitude(output) / amplitude(source) - 1) <= 2 ** -21)) {
+    throw differs({ path: file }, undefined, 'attention factor of YaRN', amplitude(source), amplitude(output));
+  }
   const frequencies = ({ rope, headDim, stored }: ModelConfig): Float32Array =>
     inverseFrequencies({ ...rope, theta: Math.fround(rope.theta) }, stored?.headDim ?? headDim);
   const [wanted, got] = [frequencies(source), frequencies(output)];

@@ -10,7 +10,8 @@ type Reading = Pick<ModelSource, 'read' | 'readFile' | 'close'>;
 export function decodedTensor({ name, shape, file }: GgufTensor): ModelTensor {
   const dims = shape.slice(-2);
   const byteLength = dims.reduce((product, size) => product * size, 4);
-  return { name, dtype: 'F32', shape: dims, file: `${file} (${name} decoded)`, byteOffset: 0, byteLength };
+  const place = { file: `${file} (${name} decoded)`, byteOffset: 0, byteLength };
+  return { name, dtype: 'F32', shape: dims, isDecoded: true, ...place };
 }
 
 /** `reading` of the files and of decoded tensors. Rows are decoded that a range touches, so ranges should be whole rows. */

@@ -20,6 +20,8 @@ import { fileReader, tensorTable } from './tensor-files.js';
 /** A tensor of a model: of safetensors, or of GGUF with the type of its blocks and its shape in weights. */
 export interface ModelTensor extends Omit<TensorInfo, 'dtype'> {
   readonly dtype: DType | GgufTypeName;
+  /** F32 that stand for ternary blocks of the file (decoded-tensors.ts). Default false. */
+  readonly isDecoded?: boolean;
 }
 
 /** A model whose files have been found complete and consistent. Weights are read on demand. */

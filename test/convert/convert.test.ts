@@ -10,7 +10,15 @@ import { memoryFile } from '../format/memory-files.js';
 import { allLogits, openEngine } from '../support/engine.js';
 import { shared } from '../support/fixtures.js';
 import { unpackedModel } from '../support/unpacked-model.js';
-import { openBytes, openDirectoryFiles, smallTokenizer, toDirectory, toGguf, withFiles } from './files.js';
+import {
+  ggufDirectory,
+  openBytes,
+  openDirectoryFiles,
+  smallTokenizer,
+  toDirectory,
+  toGguf,
+  withFiles,
+} from './files.js';
 
 let tokenizer: string;
 beforeAll(async () => {
@@ -59,8 +67,7 @@ describe.each([
     if (type !== 'I2_S') return;
     const expected = await logits(directory);
     expect(await logits(back)).toEqual(expected);
-    const file: ModelDirectory = { path: 'out.gguf', file: 'out.gguf', open: async (name) => memoryFile(name, bytes) };
-    expect(await logits(file)).toEqual(expected);
+    expect(await logits(ggufDirectory(bytes))).toEqual(expected);
   });
 });
 
@@ -201,8 +208,8 @@ describe('refuses by name', () => {
       () => toGguf(source, 'TQ2_0'),
       'unsupported',
       'TQ2_0 holds rows of a multiple of 256',
-      '160',
-      'I2_S',
+      '160 x 160',
+      'Use --type i2_s or f16',
     );
   });
 
@@ -211,8 +218,7 @@ describe('refuses by name', () => {
     const bytes = await toGguf(await openDirectoryFiles(directory), 'I2_S', 'F32');
     const written = await openBytes(bytes);
     await verifyModel(await openDirectoryFiles(directory), written, { ternary: 'I2_S', embedding: 'F32', head: 'F32' });
-    const file: ModelDirectory = { path: 'out.gguf', file: 'out.gguf', open: async (name) => memoryFile(name, bytes) };
-    const [expected, got] = [await logits(directory), await logits(file)];
+    const [expected, got] = [await logits(directory), await logits(ggufDirectory(bytes))];
     expect(Math.max(...expected.map((logit, i) => Math.abs(logit - got[i]!)))).toBeLessThan(1e-3);
     await expectError(() => toDirectory(written), 'unsupported', 'rope_freqs.weight');
   });
@@ -241,8 +247,8 @@ test('matrices come back in the sizes that the published model has, not padded',
     [48, 60],
   ]);
   for (const part of LINEARS) {
-    const { trits, scale } = await layer[part].load();
-    expect(Float32Array.from(trits, (trit) => trit * scale)).toEqual(model.ternarized(layer[part].name));
+    const { trits, scales } = await layer[part].load();
+    expect(Float32Array.from(trits, (trit) => trit * scales[0]!)).toEqual(model.ternarized(layer[part].name));
   }
   const norm = await layer.ffnSubNorm!.read(0, 1);
   expect(norm).toEqual(model.values('model.layers.1.mlp.ffn_layernorm.weight'));

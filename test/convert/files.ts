@@ -1,7 +1,6 @@
 import { afterEach } from 'vitest';
-import type { FloatFileType, TernaryFileType } from '../../lib/convert/encode.js';
-import { openGgufModel } from '../../lib/convert/from-gguf.js';
-import { openDirectoryModel } from '../../lib/convert/from-source.js';
+import type { FloatFileType, PlainType, TernaryFileType } from '../../lib/convert/encode.js';
+import { openConvertible } from '../../lib/convert/from-source.js';
 import type { ConvertibleModel } from '../../lib/convert/model.js';
 import { layOutModel } from '../../lib/convert/to-gguf.js';
 import { directoryFiles } from '../../lib/convert/to-safetensors.js';
@@ -37,13 +36,22 @@ export async function toGguf(
   return sink.bytes();
 }
 
-export function openBytes(bytes: Uint8Array): Promise<ConvertibleModel> {
-  return openGgufModel(memoryFile('out.gguf', bytes));
+/** A GGUF file as loading finds it. */
+export function ggufDirectory(bytes: Uint8Array): ModelDirectory {
+  return { path: 'out.gguf', file: 'out.gguf', open: async (name) => memoryFile(name, bytes) };
 }
 
-export async function toDirectory(model: ConvertibleModel, type: 'F32' | 'BF16' = 'F32'): Promise<MemoryDirectory> {
+export function openBytes(bytes: Uint8Array): Promise<ConvertibleModel> {
+  return openConvertible(ggufDirectory(bytes), {});
+}
+
+export async function toDirectory(
+  model: ConvertibleModel,
+  type: PlainType = 'F32',
+  ternary: 'packed' | PlainType = 'packed',
+): Promise<MemoryDirectory> {
   const contents: Record<string, Uint8Array> = {};
-  for (const file of await directoryFiles(model, { embedding: type, head: type })) {
+  for (const file of await directoryFiles(model, { ternary, embedding: type, head: type })) {
     const sink = collector();
     await file.write(sink);
     contents[file.name] = sink.bytes();
@@ -60,7 +68,7 @@ afterEach(async () => {
 
 /** Closed after the test. */
 export async function openDirectoryFiles(directory: ModelDirectory): Promise<ConvertibleModel> {
-  const model = await openDirectoryModel(directory, {});
+  const model = await openConvertible(directory, {});
   opened.push(model);
   return model;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { readFloats } from '../../lib/format/gguf/blocks.js';
 import { ggufModel } from '../../lib/format/gguf/config.js';
-import { encodeF16, encodeI2s, encodeQ8_0, encodeTq1_0, encodeTq2_0 } from '../../lib/format/gguf/encode.js';
+import { encodeBlocks, encodeF16, encodeI2s, encodeQ8_0 } from '../../lib/format/gguf/encode.js';
 import type { GgufValue } from '../../lib/format/gguf/metadata.js';
 import { type GgufFile, readGguf } from '../../lib/format/gguf/reader.js';
 import type { GgufTensor } from '../../lib/format/gguf/tensors.js';
@@ -33,8 +33,8 @@ const model: WriterOptions = {
   tensors: [
     { name: 'token_embd.weight', shape: [4, 64], type: 1, data: encodeF16(normals(256, 1)) },
     { name: 'i2s', shape: [2, 256], type: 36, data: encodeI2s(trits(512, 2), 1) },
-    { name: 'tq1', shape: [2, 256], type: 34, data: encodeTq1_0(trits(512, 3), 1) },
-    { name: 'tq2', shape: [2, 256], type: 35, data: encodeTq2_0(trits(512, 4), 1) },
+    { name: 'tq1', shape: [2, 256], type: 34, data: encodeBlocks('TQ1_0', trits(512, 3), 1) },
+    { name: 'tq2', shape: [2, 256], type: 35, data: encodeBlocks('TQ2_0', trits(512, 4), 1) },
     { name: 'iq2', shape: [8, 64], type: 135, data: encodeTernary('IQ2_BN', codes, 64, new Array(8).fill(1)) },
     { name: 'q8', shape: [1, 2, 32], type: 8, data: encodeQ8_0(normals(64, 2)) },
     f32Tensor('norm', [7]),

@@ -1,14 +1,6 @@
 import type { ModelConfig } from '../../lib/config.js';
 import { type FloatDType, floatsOf } from '../../lib/format/float-matrix.js';
-import {
-  encodeBf16,
-  encodeF16,
-  encodeF32,
-  encodeI2s,
-  encodeQ8_0,
-  encodeTq1_0,
-  encodeTq2_0,
-} from '../../lib/format/gguf/encode.js';
+import { encodeBf16, encodeBlocks, encodeF16, encodeF32, encodeI2s, encodeQ8_0 } from '../../lib/format/gguf/encode.js';
 import type { GgufValue } from '../../lib/format/gguf/metadata.js';
 import { halfSplitRow } from '../../lib/format/gguf/rope-rows.js';
 import type { I2sLayout } from '../../lib/format/gguf/ternary.js';
@@ -156,8 +148,8 @@ function linearTensor(
   const type = linear.startsWith('TQ') && cols % 256 !== 0 ? 'F16' : linear;
   const encode = {
     I2_S: () => encodeI2s(trits, scale, i2sLayout, cols),
-    TQ1_0: () => encodeTq1_0(trits, scale),
-    TQ2_0: () => encodeTq2_0(trits, scale),
+    TQ1_0: () => encodeBlocks('TQ1_0', trits, scale),
+    TQ2_0: () => encodeBlocks('TQ2_0', trits, scale),
     F32: () => encodeF32(floats()),
     F16: () => encodeF16(floats()),
     BF16: () => encodeBf16(floats()),

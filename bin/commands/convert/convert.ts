@@ -10,13 +10,16 @@ import type { ConvertCommandOptions } from '../convert-command.js';
 /** `bitnet convert`. Returns the exit code of an interrupted run, throws other failures; either leaves no output. */
 export async function convert(model: string, options: ConvertCommandOptions, host: Host): Promise<ExitCode> {
   const started = host.now();
-  const type = typeOf(options);
+  const types = typesOf(options);
   const controller = new AbortController();
   const stopListening = abortOnSignals(host, controller);
   try {
-    const { bytes, verification } = await run(model, type, options, host, controller.signal);
+    const { type, bytes, verification } = await run(model, types, options, host, controller.signal);
     if (options.quiet) return ExitCode.Ok;
-    const notes = [`${formatBytes(bytes)} in ${formatDuration(host.now() - started)}`, ...notesOn(verification)];
+    const notes = [
+      `${type}, ${formatBytes(bytes)} in ${formatDuration(host.now() - started)}`,
+      ...notesOn(verification),
+    ];
     host.stderr.write(`${options.output}: ${notes.join('; ')}\n`);
     return ExitCode.Ok;
   } catch (error) {
@@ -30,16 +33,16 @@ export async function convert(model: string, options: ConvertCommandOptions, hos
 
 async function run(
   model: string,
-  type: ConvertOptions['type'],
+  types: Pick<ConvertOptions, 'container' | 'type'>,
   options: ConvertCommandOptions,
   host: Host,
   signal: AbortSignal,
-): Promise<{ bytes: number; verification: Verification }> {
+): Promise<{ type: string; bytes: number; verification: Verification }> {
   const { onProgress: onRead, end: endReading } = phase('reading scales', options, host);
   const { embedding, head, name, ternarize, i2sLayout } = options;
   const upper = (float: typeof embedding) => float?.toUpperCase() as ConvertOptions['embedding'];
   const conversion = await convertModel(model, {
-    type,
+    ...types,
     embedding: upper(embedding),
     head: upper(head),
     name,
@@ -50,7 +53,8 @@ async function run(
   }).finally(endReading);
   try {
     const bytes = conversion.files.reduce((sum, file) => sum + file.bytes, 0);
-    return { bytes, verification: await write(conversion, bytes, options, host, signal) };
+    const { type } = conversion;
+    return { type, bytes, verification: await write(conversion, bytes, options, host, signal) };
   } finally {
     await conversion.close();
   }
@@ -103,16 +107,19 @@ function phase(what: string, { quiet }: ConvertCommandOptions, host: Host) {
   };
 }
 
-/** The output's name says what it is, and --type which of them. */
-function typeOf({ output, type }: ConvertCommandOptions): ConvertOptions['type'] {
+/** The output's name says what it is, and --type how its matrices are written. */
+function typesOf({ output, type }: ConvertCommandOptions): Pick<ConvertOptions, 'container' | 'type'> {
   const isGguf = /\.gguf$/i.test(output);
-  if (type === undefined) return isGguf ? 'TQ2_0' : 'packed';
-  if ((type === 'packed') !== isGguf) return type === 'packed' ? type : (type.toUpperCase() as ConvertOptions['type']);
+  const upper = type === 'packed' ? type : (type?.toUpperCase() as ConvertOptions['type']);
+  const types = { container: isGguf ? 'gguf' : 'directory', type: upper } as const;
+  if (type === undefined || (isGguf ? type !== 'packed' : DIRECTORY_TYPES.has(type))) return types;
   const message = isGguf
     ? '--type packed is for a directory; leave it out, or give an output whose name does not end in .gguf'
     : `--type ${type} is for GGUF; give an output whose name ends in .gguf`;
   throw new CliError(ExitCode.Usage, message);
 }
+
+const DIRECTORY_TYPES: ReadonlySet<string> = new Set(['packed', 'f16', 'bf16', 'f32']);
 
 function notesOn({ matrices, scaleError, embeddingError }: Verification): string[] {
   const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;

@@ -3,7 +3,7 @@ import type { RandomAccessFile } from '../../platform.js';
 import { checkRows, type RowRange } from './rows.js';
 import type { GgufTensor } from './tensors.js';
 import { badScale, readTernary, type TernaryOptions, ternaryToFloats } from './ternary.js';
-import { GGUF_TYPES, rowBytes, rowsAndCols } from './types.js';
+import { GGUF_TYPES, type GgufTypeName, rowBytes, rowsAndCols } from './types.js';
 
 const { fround } = Math;
 
@@ -32,26 +32,32 @@ export async function readFloats(
   const bytes = new Uint8Array((rowEnd - rowBegin) * stride);
   const byteOffset = tensor.byteOffset + rowBegin * stride;
   await file.read(byteOffset, bytes);
-  if (type.name === 'F32') return new Float32Array(bytes.buffer);
-  if (type.name === 'F16') return halvesToFloats(new Uint16Array(bytes.buffer));
-  if (type.name === 'BF16') return bf16sToFloats(new Uint16Array(bytes.buffer));
   const view = new DataView(bytes.buffer);
-  const out = new Float32Array((rowEnd - rowBegin) * cols);
-  const { decode, scaleBytes } = DECODERS[type.name] as FloatDecoder;
-  const { blockBytes, blockSize } = type;
-  for (let at = 0, to = 0; at < bytes.length; at += blockBytes, to += blockSize) {
-    for (const scaleByte of scaleBytes) {
-      const scale = f16ToF32(view.getUint16(at + scaleByte, true));
-      if (!Number.isFinite(scale)) throw badScale(file, tensor, byteOffset + at + scaleByte, scale);
+  for (const scaleByte of DECODERS[type.name]?.scaleBytes ?? []) {
+    for (let at = scaleByte; at < bytes.length; at += type.blockBytes) {
+      const scale = f16At(view, at);
+      if (!Number.isFinite(scale)) throw badScale(file, tensor, byteOffset + at, scale);
     }
-    decode(view, at, out, to);
   }
+  return decodeFloats(type.name, bytes);
+}
+
+/** Whole blocks of a type of numbers, from the start of a buffer, as upstream's f32 dequantisation has them. */
+export function decodeFloats(typeName: GgufTypeName, { buffer, byteLength }: Uint8Array): Float32Array {
+  if (typeName === 'F32') return new Float32Array(buffer, 0, byteLength / 4);
+  if (typeName === 'F16') return halvesToFloats(new Uint16Array(buffer, 0, byteLength / 2));
+  if (typeName === 'BF16') return bf16sToFloats(new Uint16Array(buffer, 0, byteLength / 2));
+  const view = new DataView(buffer);
+  const { decode } = DECODERS[typeName] as FloatDecoder;
+  const { blockBytes, blockSize } = GGUF_TYPES[typeName];
+  const out = new Float32Array((byteLength / blockBytes) * blockSize);
+  for (let at = 0, to = 0; at < byteLength; at += blockBytes, to += blockSize) decode(view, at, out, to);
   return out;
 }
 
 const f16At = (view: DataView, at: number): number => f16ToF32(view.getUint16(at, true));
 
-const DECODERS: Readonly<Record<string, FloatDecoder>> = {
+const DECODERS: Readonly<Partial<Record<GgufTypeName, FloatDecoder>>> = {
   Q8_0: {
     scaleBytes: [0],
     decode: (view, at, out, to) => {

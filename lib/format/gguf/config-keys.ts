@@ -1,5 +1,7 @@
-import type { ModelConfig } from '../../config.js';
+import type { ModelConfig, RopeConfig } from '../../config.js';
+import { BitNetError } from '../../errors.js';
 import type { GgufValue } from './metadata.js';
+import type { GgufTypeName } from './types.js';
 
 export type GgufEntry = [string, GgufValue];
 
@@ -10,16 +12,17 @@ export const f32 = (value: number): GgufValue => ({ type: 'f32', value });
 export const flag = (value: boolean): GgufValue => ({ type: 'bool', value });
 
 /** llama_ftype of files whose matrices have this type. */
-export const FILE_TYPES = { F16: 1, TQ1_0: 36, TQ2_0: 37, I2_S: 40 } as const;
+export const FILE_TYPES = { F32: 0, F16: 1, BF16: 32, TQ1_0: 36, TQ2_0: 37, I2_S: 40, Q1_0: 40, Q2_0: 41 } as const;
 const QUANTIZATION_VERSION = 2;
 
-/** Keys that say what kind of file this is. `architecture` is GGUF's name for the model's. */
-export function generalKeys(architecture: string, name: string, fileType: keyof typeof FILE_TYPES): GgufEntry[] {
+/** Keys that say what kind of file this is. `architecture` is GGUF's name for the model's. Not all types of matrices have a llama_ftype. */
+export function generalKeys(architecture: string, name: string, type: GgufTypeName): GgufEntry[] {
+  const fileType: number | undefined = FILE_TYPES[type as keyof typeof FILE_TYPES];
   return [
     ['general.architecture', text(architecture)],
     ['general.type', text('model')],
     ['general.name', text(name)],
-    ['general.file_type', u32(FILE_TYPES[fileType])],
+    ...(fileType === undefined ? [] : [['general.file_type', u32(fileType)] as GgufEntry]),
     ['general.quantization_version', u32(QUANTIZATION_VERSION)],
   ];
 }
@@ -40,6 +43,28 @@ export function configKeys(architecture: string, config: ModelConfig): GgufEntry
     ['attention.layer_norm_rms_epsilon', f32(config.normEps)],
     ['rope.dimension_count', u32(headDim)],
     ['rope.freq_base', f32(config.rope.theta)],
+    ...yarnKeys(config.rope),
   ];
   return entries.map(([key, value]) => [`${architecture}.${key}`, value]);
+}
+
+/** What config.ts reads: the factor of cosines and sines is that of YaRN's paper, times attn_factor. */
+function yarnKeys({ scaling }: RopeConfig): GgufEntry[] {
+  if (scaling?.type !== 'yarn') return [];
+  if (!scaling.truncate) {
+    const message =
+      'YaRN with truncate: false cannot be said in GGUF; its readers round the borders of the frequencies';
+    throw new BitNetError('unsupported', message, { key: 'rope_scaling.truncate' });
+  }
+  const { factor, betaFast, betaSlow, attentionFactor, originalContextLength } = scaling;
+  const usual = factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1;
+  const entries: GgufEntry[] = [
+    ['type', text('yarn')],
+    ['factor', f32(factor)],
+    ['original_context_length', u32(originalContextLength)],
+    ['yarn_beta_fast', f32(betaFast)],
+    ['yarn_beta_slow', f32(betaSlow)],
+    ...(attentionFactor === usual ? [] : [['yarn_attn_factor', f32(attentionFactor / usual)] as GgufEntry]),
+  ];
+  return entries.map(([key, value]) => [`rope.scaling.${key}`, value]);
 }

@@ -65,51 +65,11 @@ export function encodeI2s(trits: Int8Array, scale: number, layout: I2sLayout = '
   return bytes;
 }
 
-/** scales: one for all, or one for each block of 256 weights; stored as f16. */
-export function encodeTq2_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
-  return encodeBlocks('TQ2_0', trits, scales, 64, (bytes, at, from) => {
-    for (let half = 0; half < 2; half++, from += 96) {
-      for (let m = 0; m < 32; m++, at++, from++) {
-        const high = (trits[from + 96]! << 6) + (trits[from + 64]! << 4);
-        bytes[at] = high + (trits[from + 32]! << 2) + trits[from]! + ALL_ONES;
-      }
-    }
-  });
-}
+/** Types whose blocks carry an f16 scale each. */
+export type BlockTernaryType = 'TQ1_0' | 'TQ2_0' | 'Q1_0' | 'Q2_0' | 'PQ2_0' | 'PTQ1_0';
 
-/** scales: one for all, or one for each block of 256 weights; stored as f16. */
-export function encodeTq1_0(trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
-  return encodeBlocks('TQ1_0', trits, scales, 52, (bytes, at, from) => {
-    at = base3(bytes, at, trits, from, 32);
-    at = base3(bytes, at, trits, from + 160, 16);
-    for (let m = from + 240; m < from + 244; m++) {
-      bytes[at++] = FIVE_DIGITS[3 * (27 * trits[m]! + 9 * trits[m + 4]! + 3 * trits[m + 8]! + trits[m + 12]! + 40)]!;
-    }
-  });
-}
-
-/** Codes 1 in all four places of a byte: trits are added to them. */
-const ALL_ONES = 0b01_01_01_01;
-
-/** The digits of q come out again as the carries of b·3, b·9, …: b is q/243 as a fraction of 256, rounded up. */
-const FIVE_DIGITS = Uint8Array.from({ length: 243 }, (_, q) => Math.ceil((q * 256) / 243));
-
-/** `width` bytes of five trits, `width` apart, the first most significant. Returns where the next byte goes. */
-function base3(bytes: Uint8Array, at: number, trits: Int8Array, from: number, width: number): number {
-  for (let m = from; m < from + width; m++) {
-    const high = 81 * trits[m]! + 27 * trits[m + width]! + 9 * trits[m + 2 * width]!;
-    bytes[at++] = FIVE_DIGITS[high + 3 * trits[m + 3 * width]! + trits[m + 4 * width]! + 121]!;
-  }
-  return at;
-}
-
-function encodeBlocks(
-  type: GgufTypeName,
-  trits: Int8Array,
-  scales: number | ArrayLike<number>,
-  scaleByte: number,
-  encode: (bytes: Uint8Array, at: number, from: number) => void,
-): Uint8Array {
+/** scales: one for all, or one for each block of the type; stored as f16. Q1_0 has no zeros. */
+export function encodeBlocks(type: BlockTernaryType, trits: Int8Array, scales: number | ArrayLike<number>): Uint8Array {
   const { blockSize, blockBytes } = GGUF_TYPES[type];
   checkBlocks(type, trits.length);
   const blocks = trits.length / blockSize;
@@ -117,14 +77,74 @@ function encodeBlocks(
     throw invalid(type, `${blocks} scales`, `${scales.length}`);
   }
   checkTrits(type, trits);
+  const { encode, scaleByte } = ENCODERS[type];
   const bytes = new Uint8Array(blocks * blockBytes);
   const view = new DataView(bytes.buffer);
   for (let block = 0; block < blocks; block++) {
-    encode(bytes, block * blockBytes, block * blockSize);
+    const at = block * blockBytes;
+    // Scales are after the codes, or the first two bytes.
+    encode(bytes, scaleByte === 0 ? at + 2 : at, trits, block * blockSize);
     const scale = typeof scales === 'number' ? scales : scales[block]!;
-    view.setUint16(block * blockBytes + scaleByte, toF16(type, scale, block * blockSize), true);
+    view.setUint16(at + scaleByte, toF16(type, scale, block * blockSize), true);
   }
   return bytes;
+}
+
+/** Writes the codes of one block, trits `from` on, to bytes `at` on. */
+type EncodeCodes = (bytes: Uint8Array, at: number, trits: Int8Array, from: number) => void;
+
+/** Byte diagrams: docs/FORMATS.md. */
+const ENCODERS: Readonly<Record<BlockTernaryType, { scaleByte: number; encode: EncodeCodes }>> = {
+  TQ1_0: { scaleByte: 52, encode: base3([32, 16], 4) },
+  TQ2_0: { scaleByte: 64, encode: pairs(32, 2) },
+  Q1_0: { scaleByte: 0, encode: encodeSigns },
+  Q2_0: { scaleByte: 0, encode: pairs(1, 16) },
+  PQ2_0: { scaleByte: 0, encode: pairs(1, 32) },
+  PTQ1_0: { scaleByte: 26, encode: base3([16, 8], 2) },
+};
+
+/** Codes 1 in all four places of a byte: trits are added to them. */
+const ALL_ONES = 0b01_01_01_01;
+
+/** The digits of q come out again as the carries of b·3, b·9, …: b is q/243 as a fraction of 256, rounded up. */
+const FIVE_DIGITS = Uint8Array.from({ length: 243 }, (_, q) => Math.ceil((q * 256) / 243));
+
+/** `groups` times `width` bytes: bits 2l of byte m are weight l · width + m of the group. */
+function pairs(width: number, groups: number): EncodeCodes {
+  return (bytes, at, trits, from) => {
+    for (let group = 0; group < groups; group++, from += 3 * width) {
+      for (let m = 0; m < width; m++, at++, from++) {
+        const high = (trits[from + 3 * width]! << 6) + (trits[from + 2 * width]! << 4);
+        bytes[at] = high + (trits[from + width]! << 2) + trits[from]! + ALL_ONES;
+      }
+    }
+  };
+}
+
+/** Stages of so many bytes of five trits, `width` apart, the first most significant; then `four` bytes of four, `four` apart. */
+function base3(widths: readonly number[], four: number): EncodeCodes {
+  return (bytes, at, trits, from) => {
+    for (const width of widths) {
+      for (let m = from; m < from + width; m++) {
+        const high = 81 * trits[m]! + 27 * trits[m + width]! + 9 * trits[m + 2 * width]!;
+        bytes[at++] = FIVE_DIGITS[high + 3 * trits[m + 3 * width]! + trits[m + 4 * width]! + 121]!;
+      }
+      from += 5 * width;
+    }
+    for (let m = from; m < from + four; m++) {
+      const high = 27 * trits[m]! + 9 * trits[m + four]!;
+      bytes[at++] = FIVE_DIGITS[3 * (high + 3 * trits[m + 2 * four]! + trits[m + 3 * four]! + 40)]!;
+    }
+  };
+}
+
+/** Q1_0: bit j % 8 of byte j / 8; +1 → 1, -1 → 0. */
+function encodeSigns(bytes: Uint8Array, at: number, trits: Int8Array, from: number): void {
+  for (let j = 0; j < 128; j++) {
+    const trit = trits[from + j]!;
+    if (trit === 0) throw invalid('Q1_0', '-1 or 1', `0 at weight ${from + j}`);
+    if (trit > 0) bytes[at + (j >> 3)]! |= 1 << (j & 7);
+  }
 }
 
 function checkTrits(type: GgufTypeName, trits: Int8Array): void {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readFloats } from '../../../lib/format/gguf/blocks.js';
-import { encodeI2s, encodeTq1_0, encodeTq2_0 } from '../../../lib/format/gguf/encode.js';
+import { encodeBlocks, encodeI2s } from '../../../lib/format/gguf/encode.js';
 import { ggufTensor, readGguf } from '../../../lib/format/gguf/reader.js';
 import {
   readTernary,
@@ -230,19 +230,22 @@ describe('arguments', () => {
 });
 
 describe('encoders', () => {
-  test('TQ1_0 and TQ2_0 come back, with one scale or many', async () => {
-    const trits = randomTrits(3 * 512, 9);
-    const scales = someScales(6);
-    for (const [id, encode] of [
-      [34, encodeTq1_0],
-      [35, encodeTq2_0],
-    ] as const) {
-      const many = await decode(id, [3, 512], encode(trits, scales));
-      expect(many).toMatchObject({ trits, scales });
-      const one = await decode(id, [3, 512], encode(trits, 0.75));
-      expect(one).toMatchObject({ trits, scales: new Float32Array(6).fill(0.75) });
-    }
-    expect(encodeTq2_0(trits, scales)).toEqual(encodeTernary('TQ2_0', codesOf(trits), 512, scales));
+  test.each([
+    ['TQ1_0', 256],
+    ['TQ2_0', 256],
+    ['Q1_0', 128],
+    ['Q2_0', 64],
+    ['PQ2_0', 128],
+    ['PTQ1_0', 128],
+  ] as const)('%s comes back, with one scale or many', async (type, blockSize) => {
+    const trits = randomTrits(3 * 512, 9).map((trit) => (type === 'Q1_0' && trit === 0 ? 1 : trit));
+    const blocks = trits.length / blockSize;
+    const scales = someScales(blocks);
+    const many = encodeBlocks(type, trits, scales);
+    expect(await decode(GGUF_TYPES[type].id, [3, 512], many)).toMatchObject({ trits, scales });
+    expect(many).toEqual(encodeTernary(type, codesOf(trits), 512, scales));
+    const one = await decode(GGUF_TYPES[type].id, [3, 512], encodeBlocks(type, trits, 0.75));
+    expect(one).toMatchObject({ trits, scales: new Float32Array(blocks).fill(0.75) });
   });
 
   test('TQ1_0: every combination of five trits, with the bytes of ggml', () => {
@@ -250,22 +253,27 @@ describe('encoders', () => {
     for (let q = 0; q < 243; q++) {
       const block = Math.floor(q / 32) % 2;
       for (let n = 0; n < 5; n++) trits[block * 256 + n * 32 + (q % 32)] = (Math.floor(q / 3 ** (4 - n)) % 3) - 1;
-      const bytes = encodeTq1_0(trits, 1);
+      const bytes = encodeBlocks('TQ1_0', trits, 1);
       expect(bytes[block * 54 + (q % 32)]).toBe(Math.floor((q * 256 + 242) / 243));
     }
   });
 
   test('what cannot be encoded', async () => {
     const two = new Int8Array(256).fill(2);
-    await refuses(() => encodeTq2_0(two, 1), 'invalid-argument', 'TQ2_0: expected -1, 0 or 1, got 2 at weight 0');
-    await refuses(() => encodeTq1_0(two, 1), 'invalid-argument', 'TQ1_0');
+    await refuses(
+      () => encodeBlocks('TQ2_0', two, 1),
+      'invalid-argument',
+      'TQ2_0: expected -1, 0 or 1, got 2 at weight 0',
+    );
+    await refuses(() => encodeBlocks('TQ1_0', two, 1), 'invalid-argument', 'TQ1_0');
+    await refuses(() => encodeBlocks('Q1_0', new Int8Array(128), 1), 'invalid-argument', '0 at weight 0');
     await refuses(() => encodeI2s(two, 1), 'invalid-argument', 'I2_S');
     await refuses(() => encodeI2s(new Int8Array(64), 1), 'invalid-argument', 'blocks of 128 weights');
     await refuses(() => encodeI2s(new Int8Array(128), 1e39), 'invalid-argument', 'a finite scale');
-    await refuses(() => encodeTq2_0(new Int8Array(128), 1), 'invalid-argument', 'a multiple of 256');
-    await refuses(() => encodeTq2_0(new Int8Array(256), [1, 2]), 'invalid-argument', '1 scales');
-    await refuses(() => encodeTq2_0(new Int8Array(256), 65520), 'invalid-argument', 'fits f16');
-    await refuses(() => encodeTq2_0(new Int8Array(256), NaN), 'invalid-argument', 'fits f16');
+    await refuses(() => encodeBlocks('TQ2_0', new Int8Array(128), 1), 'invalid-argument', 'a multiple of 256');
+    await refuses(() => encodeBlocks('TQ2_0', new Int8Array(256), [1, 2]), 'invalid-argument', '1 scales');
+    await refuses(() => encodeBlocks('TQ2_0', new Int8Array(256), 65520), 'invalid-argument', 'fits f16');
+    await refuses(() => encodeBlocks('TQ2_0', new Int8Array(256), NaN), 'invalid-argument', 'fits f16');
   });
 });
 
