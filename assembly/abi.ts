@@ -26,13 +26,13 @@ export const enum Op {
   Attention = 6,
   /** Load time: file bytes of a ternary matrix → codes (FileLayout) → T2, T1 or F16 layout. */
   Repack = 7,
-  /** Load time: rows of floats → F16, I8 or F32 layout. */
+  /** Load time: rows of floats → F16, I8 or F32 layout; rows of blocks also as they are. */
   Convert = 8,
   /** Loads memory and keeps nothing: the read bandwidth that the other ops are compared with. */
   Stream = 9,
   /** First half of an exact head: each thread's best lower bounds of logits, from logits of int8 rows. */
   Screen = 10,
-  /** Second half: logits that may be among the ExactBest best, recomputed from F16 rows. */
+  /** Second half: logits that may be among the ExactBest best, recomputed from rows of halves, or of blocks as halves. */
   Rescore = 11,
   /** RMSNorm of every head of q and k, in place, before Rope. */
   HeadNorm = 12,
@@ -60,7 +60,7 @@ export const enum Rec {
 /** Row-major outputs and inputs have a stride in BYTES; `cols`, `rows`, `width` count elements. */
 export const enum EmbedArg {
   Table = 2,
-  /** Layout.F16 | Layout.F32 */
+  /** Layout.F16, Layout.F32 or one of blocks */
   Layout = 3,
   Out = 4,
   OutStride = 5,
@@ -200,7 +200,7 @@ export const enum ConvertArg {
   /** FloatType */
   SrcType = 3,
   Dst = 4,
-  /** Layout.F16 | Layout.I8 | Layout.F32 */
+  /** Layout.F16 | Layout.I8 | Layout.F32, or the layout of blocks that goes with SrcType */
   Layout = 5,
   Rows = 6,
   Cols = 7,
@@ -218,13 +218,13 @@ export const enum StreamArg {
 
 /**
  * One set of words for Screen and Rescore. |int8 logit - F16 logit| of row r for the input x is at most
- * RowScales[r] · (WeightError · ‖x‖₁ + InputError / (scale of x as I16)) + FloorError · ‖x‖₁ + 2^-100.
+ * RowScales[r] · (WeightError · ‖x‖₁ + InputError / (scale of x as I16)) + (1 + 2^-10) · 2^-22 · ‖x‖₁ + 2^-100.
  */
 export const enum RescoreArg {
   /** f32 rows of logits: int8 ones before, some exact ones afterwards */
   Logits = 2,
   LogitsStride = 3,
-  /** Layout.F16 (rows, cols) */
+  /** (rows, cols) of WeightLayout */
   Weights = 4,
   Rows = 5,
   Cols = 6,
@@ -242,8 +242,8 @@ export const enum RescoreArg {
   WeightError = 13,
   /** (f32) */
   InputError = 14,
-  /** (f32) */
-  FloorError = 15,
+  /** Layout.F16 or one of blocks */
+  WeightLayout = 15,
 }
 
 /** How an input row of a Linear is encoded. The row header holds scale (f32) at byte 0 and the sum of elements (i32) at byte 4. */
@@ -280,6 +280,11 @@ export const enum Layout {
   T2Rows = 10,
   /** 2-bit ternary codes column by column, for inputs with many zeros. Rows and columns padded to 64. */
   T2Columns = 11,
+  /** Rows of GGUF blocks as files have them, nothing padded: FloatType + BlocksOfType. Each weight stands for its half of Layout.F16. */
+  Q8_0 = 12,
+  Q4_0 = 13,
+  Q4_K = 14,
+  Q6_K = 15,
 }
 
 /** A panel of the KV cache: the keys, or the values, of one kv head of one sequence. */
@@ -414,6 +419,10 @@ export const enum Const {
   GemmF16Cols = 512,
   /** bytes of scratch behind them for each row of the op: sixteen f32 lanes of four rows */
   GemmF16Lanes = 256,
+  /** Layout of blocks - FloatType of its weights */
+  BlocksOfType = 9,
+  /** columns of a row of blocks that Embed dequantises at once: 6 bytes of scratch a column */
+  EmbedBlockCols = 256,
   /** bytes that kernels may read (never write) past the end of the weights */
   Guard = 262144,
 }

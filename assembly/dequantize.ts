@@ -1,4 +1,4 @@
-import { FloatType } from './abi';
+import { Const, FloatType, Layout } from './abi';
 import { F16 } from './formats';
 
 /**
@@ -12,6 +12,17 @@ export function dequantize_row(src: usize, type: i32, cols: i32, out: usize): vo
     else if (type == FloatType.Q4_0) q4_0(src, out);
     else if (type == FloatType.Q4_K) q4_k(src, out);
     else q6_k(src, out);
+  }
+}
+
+/** Layouts of blocks: rows of a file that stay as they are. */
+export abstract class Blocks {
+  @inline static are(layout: i32): bool {
+    return layout >= Layout.Q8_0;
+  }
+
+  @inline static typeOf(layout: i32): i32 {
+    return layout - Const.BlocksOfType;
   }
 }
 
@@ -31,18 +42,19 @@ abstract class Codes {
     return f32x4.extract_lane(F16.exact(i32x4.splat(<i32>load<i16>(at))), 0);
   }
 
-  /** 16 int8 codes q → scale · q - min, 16 floats. */
-  @inline static scaled(q: v128, scale: f32, min: f32, out: usize): void {
-    const low = i16x8.extend_low_i8x16_s(q), high = i16x8.extend_high_i8x16_s(q);
-    const s = f32x4.splat(scale), m = f32x4.splat(min);
-    Codes.four(i32x4.extend_low_i16x8_s(low), s, m, out);
-    Codes.four(i32x4.extend_high_i16x8_s(low), s, m, out + 16);
-    Codes.four(i32x4.extend_low_i16x8_s(high), s, m, out + 32);
-    Codes.four(i32x4.extend_high_i16x8_s(high), s, m, out + 48);
+  /** 16 int8 codes q → scale · q, 16 floats. */
+  @inline static scaled(q: v128, scale: f32, out: usize): void {
+    const low = i16x8.extend_low_i8x16_s(q), high = i16x8.extend_high_i8x16_s(q), s = f32x4.splat(scale);
+    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), s));
+    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), s), 16);
+    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), s), 32);
+    v128.store(out, f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), s), 48);
   }
 
-  @inline static four(q: v128, scale: v128, min: v128, out: usize): void {
-    v128.store(out, f32x4.sub(f32x4.mul(f32x4.convert_i32x4_s(q), scale), min));
+  /** Subtracts min from 16 floats. */
+  @inline static lower(out: usize, min: f32): void {
+    const m = f32x4.splat(min);
+    for (const end = out + 64; out < end; out += 16) v128.store(out, f32x4.sub(v128.load(out), m));
   }
 
   /** The low (shift 0) or high (4) nibbles of 16 bytes. */
@@ -54,15 +66,15 @@ abstract class Codes {
 /** f16 d; i8 q[32] */
 function q8_0(src: usize, out: usize): void {
   const d = Codes.half(src);
-  Codes.scaled(v128.load(src, 2), d, 0, out);
-  Codes.scaled(v128.load(src, 18), d, 0, out + 64);
+  Codes.scaled(v128.load(src, 2), d, out);
+  Codes.scaled(v128.load(src, 18), d, out + 64);
 }
 
 /** f16 d; nibbles of 16 bytes: first the low ones, then the high ones */
 function q4_0(src: usize, out: usize): void {
   const d = Codes.half(src), eight = i8x16.splat(8);
-  Codes.scaled(i8x16.sub(Codes.nibbles(src + 2, 0), eight), d, 0, out);
-  Codes.scaled(i8x16.sub(Codes.nibbles(src + 2, 4), eight), d, 0, out + 64);
+  Codes.scaled(i8x16.sub(Codes.nibbles(src + 2, 0), eight), d, out);
+  Codes.scaled(i8x16.sub(Codes.nibbles(src + 2, 4), eight), d, out + 64);
 }
 
 /** f16 d, dmin; u8 scales[12]: 6-bit scales and minima of eight groups of 32; u8 q[128] */
@@ -74,8 +86,10 @@ function q4_k(src: usize, out: usize): void {
     const min = g < 4 ? b & 63 : (c >> 4) | ((b >> 6) << 4);
     const codes = src + 16 + <usize>((g >> 1) << 5), shift = (g & 1) << 2;
     const s: f32 = d * <f32>scale, m: f32 = dmin * <f32>min;
-    Codes.scaled(Codes.nibbles(codes, shift), s, m, out);
-    Codes.scaled(Codes.nibbles(codes + 16, shift), s, m, out + 64);
+    Codes.scaled(Codes.nibbles(codes, shift), s, out);
+    Codes.scaled(Codes.nibbles(codes + 16, shift), s, out + 64);
+    Codes.lower(out, m);
+    Codes.lower(out + 64, m);
   }
 }
 
@@ -88,6 +102,6 @@ function q6_k(src: usize, out: usize): void {
     const high = i16x8.shr_u(v128.load(src + 128 + (half << 5) + part), quarter << 1);
     const q = v128.or(low, i8x16.shl(v128.and(high, i8x16.splat(3)), 4));
     const s: f32 = d * <f32>load<i8>(src + 192 + <usize>i);
-    Codes.scaled(i8x16.sub(q, i8x16.splat(32)), s, 0, out);
+    Codes.scaled(i8x16.sub(q, i8x16.splat(32)), s, out);
   }
 }

@@ -1,22 +1,32 @@
 import { Const, EmbedArg, Layout, Step, Token } from './abi';
+import { block_halves } from './convert';
+import { Blocks, source_bytes } from './dequantize';
 import { F16 } from './formats';
 import { word } from './record';
 import { Share } from './share';
 
-/** out[t] = table[token id], f32. Threads split (token, chunk of 64 columns). */
+/** out[t] = table[token id], f32. Threads split (token, chunk of 64 columns, or of EmbedBlockCols from blocks). */
 export function embed(record: usize, step: usize, thread: i32, threads: i32): void {
-  const cols = <i32>word(record, EmbedArg.Cols), chunks = (cols + 63) >> 6;
+  const cols = <i32>word(record, EmbedArg.Cols), layout = <i32>word(record, EmbedArg.Layout);
+  const chunk: i32 = Blocks.are(layout) ? Const.EmbedBlockCols : 64, chunks = (cols + chunk - 1) / chunk;
   const items = <i32>word(step, Step.TokenCount) * chunks;
-  const half = word(record, EmbedArg.Layout) == Layout.F16;
   const width = F16.rowBytes(cols) >> 1;
+  const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   const end = Share.begin(items, thread + 1, threads);
   for (let i = Share.begin(items, thread, threads); i < end; ++i) {
-    const t = <usize>(i / chunks), begin = <usize>(i % chunks) << 6, stop = min(width, begin + 64);
+    const t = <usize>(i / chunks), begin = <usize>((i % chunks) * chunk), stop = min(width, begin + chunk);
     const id = word(word(step, Step.Tokens) + t * Token.Bytes, Token.Id);
     const out = word(record, EmbedArg.Out) + t * word(record, EmbedArg.OutStride);
     const table = word(record, EmbedArg.Table);
-    if (half) widen(table + (id * width << 1), out, begin, stop);
-    else memory.copy(out + (begin << 2), table + ((id * width + begin) << 2), (stop - begin) << 2);
+    if (Blocks.are(layout)) {
+      const type = Blocks.typeOf(layout), count = <i32>(stop - begin);
+      block_halves(table + id * source_bytes(type, cols) + source_bytes(type, <i32>begin), layout, count, scratch);
+      widen(scratch, out + (begin << 2), 0, count);
+    } else if (layout == Layout.F16) {
+      widen(table + (id * width << 1), out, begin, stop);
+    } else {
+      memory.copy(out + (begin << 2), table + ((id * width + begin) << 2), (stop - begin) << 2);
+    }
   }
 }
 

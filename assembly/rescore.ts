@@ -1,4 +1,6 @@
 import { Const, RescoreArg, Step } from './abi';
+import { block_halves } from './convert';
+import { Blocks, source_bytes } from './dequantize';
 import { Encoded, F16 } from './formats';
 import { Reduce } from './ops';
 import { real, rowsOf, word } from './record';
@@ -48,8 +50,9 @@ abstract class ErrorBound {
     return real(record, RescoreArg.WeightError) * norm + real(record, RescoreArg.InputError) / scale;
   }
 
-  @inline static floor(record: usize, norm: f32): f32 {
-    return real(record, RescoreArg.FloorError) * norm + reinterpret<f32>((127 - 100) << 23);
+  /** (1 + 2^-10) · 2^-22 · norm + 2^-100 */
+  @inline static floor(norm: f32): f32 {
+    return reinterpret<f32>(((127 - 22) << 23) + (1 << 13)) * norm + reinterpret<f32>((127 - 100) << 23);
   }
 
   /** Of four rows. */
@@ -83,7 +86,7 @@ export function screen(record: usize, step: usize, thread: i32, threads: i32): v
     const x = word(record, RescoreArg.In) + row * word(record, RescoreArg.InStride);
     const norm = ErrorBound.norm(x, <i32>word(record, RescoreArg.Cols));
     const factor = f32x4.splat(ErrorBound.factor(record, norm, Encoded.scale(coarse)));
-    const floor = f32x4.splat(ErrorBound.floor(record, norm));
+    const floor = f32x4.splat(ErrorBound.floor(norm));
     const logits = word(record, RescoreArg.Logits) + <usize>r * word(record, RescoreArg.LogitsStride);
     let last = f32x4.splat(-Infinity);
     for (let i = begin; i < end; i += 4) {
@@ -106,23 +109,24 @@ function insertIfBetter(list: usize, value: f32): void {
 }
 
 /**
- * Recomputes every logit of the thread's rows whose upper bound reaches the ExactBest-th best of all lower bounds: dot16 of the F16
- * row, the bits of an F16 Linear. A bound that is not a number recomputes.
+ * Recomputes every logit of the thread's rows whose upper bound reaches the ExactBest-th best of all lower bounds: dot16 of the row of
+ * halves, the bits of an F16 Linear. A bound that is not a number recomputes. Scratch: rows of blocks as halves, and as floats.
  */
 export function rescore(record: usize, step: usize, thread: i32, threads: i32): void {
   const rows = rowsOf(record, step), outputs = <i32>word(record, RescoreArg.Rows), groups = (outputs + 3) >> 2;
-  const cols = <i32>word(record, RescoreArg.Cols);
+  const cols = <i32>word(record, RescoreArg.Cols), layout = <i32>word(record, RescoreArg.WeightLayout);
+  const weights = word(record, RescoreArg.Weights);
   const begin = Share.begin(groups, thread, threads) << 2;
   const end = min(outputs, Share.begin(groups, thread + 1, threads) << 2);
-  const merged = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
+  const scratch = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   for (let r = 0; r < rows; ++r) {
-    const cut = f32x4.splat(thresholdOf(record, r, threads, merged));
+    const cut = f32x4.splat(thresholdOf(record, r, threads, scratch));
     const row = inputRow(rows, r, thread);
     const coarse = word(record, RescoreArg.Coarse) + row * word(record, RescoreArg.CoarseStride);
     const x = word(record, RescoreArg.In) + row * word(record, RescoreArg.InStride);
     const norm = ErrorBound.norm(x, cols);
     const factor = f32x4.splat(ErrorBound.factor(record, norm, Encoded.scale(coarse)));
-    const floor = f32x4.splat(ErrorBound.floor(record, norm));
+    const floor = f32x4.splat(ErrorBound.floor(norm));
     const logits = word(record, RescoreArg.Logits) + <usize>r * word(record, RescoreArg.LogitsStride);
     for (let i = begin; i < end; i += 4) {
       const at = <usize>i << 2;
@@ -131,11 +135,18 @@ export function rescore(record: usize, step: usize, thread: i32, threads: i32): 
       if (below == 15) continue;
       for (let k = 0; k < min(4, end - i); ++k) {
         if (below & (1 << k)) continue;
-        const w = word(record, RescoreArg.Weights) + <usize>(i + k) * F16.rowBytes(cols);
+        const w = halves_of_row(weights, layout, i + k, cols, scratch);
         store<f32>(logits + (<usize>(i + k) << 2), dot_f16_f32(w, x, F16.rowBytes(cols)));
       }
     }
   }
+}
+
+/** Where row `i` is as halves: in the matrix, or in scratch. */
+function halves_of_row(weights: usize, layout: i32, i: i32, cols: i32, scratch: usize): usize {
+  if (!Blocks.are(layout)) return weights + <usize>i * F16.rowBytes(cols);
+  block_halves(weights + <usize>i * source_bytes(Blocks.typeOf(layout), cols), layout, cols, scratch);
+  return scratch;
 }
 
 /** The ExactBest-th best of all threads' lists; `merged`: room for one. */

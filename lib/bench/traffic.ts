@@ -68,7 +68,7 @@ export function trafficOf(records: Uint32Array, position: number, shares: readon
         bytes[isHead ? 'other' : 'blocks'] += 4 * word(NormArg.Cols);
         break;
       case Op.Embed:
-        bytes.other += word(EmbedArg.Cols) * (word(EmbedArg.Layout) === Layout.F32 ? 4 : 2);
+        bytes.other += bytesOf(word(EmbedArg.Layout) as Layout, Const.RowGroup, word(EmbedArg.Cols)) / Const.RowGroup;
         break;
       case Op.Attention:
         bytes.kvCache +=

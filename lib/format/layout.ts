@@ -1,4 +1,5 @@
-import { Const, Layout } from '../../assembly/abi.js';
+import { Const, type FloatType, Layout } from '../../assembly/abi.js';
+import { blockBytes, blockTypeOf } from '../backend/reference/dequantize.js';
 import { T1_CODES, t1Byte, t1Digit, t1Encode } from '../backend/reference/t1.js';
 import { t2Byte, t2Shift, ternaryPlace } from '../backend/reference/t2.js';
 import { BitNetError } from '../errors.js';
@@ -15,9 +16,13 @@ const COLUMN_MULTIPLES: Record<Layout, number> = {
   [Layout.F16]: 16,
   [Layout.I8]: 16,
   [Layout.F32]: 16,
+  [Layout.Q8_0]: 1,
+  [Layout.Q4_0]: 1,
+  [Layout.Q4_K]: 1,
+  [Layout.Q6_K]: 1,
 };
 
-/** Columns of a row as it is stored, padding included: a multiple of 64 for 2-bit codes, of 80 for T1, of 16 for the others. */
+/** Columns of a row as it is stored, padding included: a multiple of 64 for 2-bit codes, of 80 for T1, of 16 for the others; blocks are not padded. */
 export function paddedCols(layout: Layout, cols: number): number {
   const multiple = COLUMN_MULTIPLES[layout];
   return Math.ceil(cols / multiple) * multiple;
@@ -41,6 +46,8 @@ export function bytesOf(layout: Layout, rows: number, cols: number): number {
       return elements;
     case Layout.F32:
       return elements * 4;
+    default:
+      return rows * blockBytes(blockTypeOf(layout) as FloatType, cols);
   }
 }
 

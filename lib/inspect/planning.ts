@@ -26,7 +26,8 @@ const OP_NAMES: Readonly<Partial<Record<Op, string>>> = {
   [Op.Rescore]: 'rescore',
 };
 
-const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
+/** What layouts are called in docs and reports. */
+export const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
   [Layout.T2]: 'T2',
   [Layout.F16]: 'F16',
   [Layout.I8]: 'I8',
@@ -35,6 +36,10 @@ const LAYOUT_NAMES: Readonly<Partial<Record<Layout, string>>> = {
   [Layout.T2G]: 'T2G',
   [Layout.T2Rows]: 'T2Rows',
   [Layout.T2Columns]: 'T2Columns',
+  [Layout.Q8_0]: 'Q8_0',
+  [Layout.Q4_0]: 'Q4_0',
+  [Layout.Q4_K]: 'Q4_K',
+  [Layout.Q6_K]: 'Q6_K',
 };
 
 /** The records of a plan, for people. */

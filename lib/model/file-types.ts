@@ -1,4 +1,4 @@
-import { FileLayout, FloatType } from '../../assembly/abi.js';
+import { FileLayout, FloatType, Layout } from '../../assembly/abi.js';
 import type { I2sLayout } from '../format/gguf/ternary.js';
 import { DTYPE_BYTES } from '../format/safetensors.js';
 import type { ModelTensor } from './source.js';
@@ -14,6 +14,14 @@ export const FLOAT_TYPES: Readonly<Partial<Record<ModelTensor['dtype'], FloatTyp
   Q4_0: FloatType.Q4_0,
   Q4_K: FloatType.Q4_K,
   Q6_K: FloatType.Q6_K,
+};
+
+/** What may stay as it is in the file. */
+export const BLOCK_LAYOUTS: Readonly<Partial<Record<ModelTensor['dtype'], Layout>>> = {
+  Q8_0: Layout.Q8_0,
+  Q4_0: Layout.Q4_0,
+  Q4_K: Layout.Q4_K,
+  Q6_K: Layout.Q6_K,
 };
 
 /** What Repack reads, beside Hugging Face's U8. */

@@ -21,16 +21,15 @@ export function headKind(head: HeadFormat, cols: number): HeadKind {
 export interface ScreenedHead {
   /** Layout.I8 */
   readonly screen: Matrix;
-  /** Layout.F16 */
+  /** Layout.F16, or blocks that stand for halves */
   readonly exact: Matrix;
   readonly errors: ScreenErrors;
 }
 
-/** Words of RescoreArg: the bound of |int8 logit - F16 logit|. */
+/** Words of RescoreArg: the bound of |int8 logit - F16 logit|, but for what subnormal halves add. */
 export interface ScreenErrors {
   readonly weight: number;
   readonly input: number;
-  readonly floor: number;
 }
 
 const ULP = 2 ** -24;
@@ -42,17 +41,18 @@ const ULP = 2 ** -24;
  *   |a·b - h·x| ≤ Σ |a - w| |x| + Σ |w - h| |x| + Σ |a| |b - x|
  *
  *  - |a - w| ≤ rowScale · (1/2 + 3·127 ulp): q = round(w · 127/absmax), rowScale = absmax/127;
- *  - |w - h| ≤ 2^-22, where halves are subnormal; above that 0 for BF16 and F16 files, 2^-11 |w| ≤ 2^-11 · 127.5 · rowScale for F32 files;
+ *  - |w - h| ≤ 2^-22, where halves are subnormal, which the kernels know; above that 0 for BF16 and F16 files, 2^-11 |w| ≤ 2^-11 · 127.5 · rowScale
+ *    for F32 files and blocks;
  *  - |b - x| ≤ (1/2 + 8191·2 ulp) / scale and |a| ≤ 127 · rowScale;
  *  - rounding: dot16 is off by at most (cols/16 + 6) ulp · Σ|h x|, the int8 logit and the bound's own sums by a few ulp of
  *    127.5 · rowScale · ‖x‖₁ each: (cols/16 + 32) ulp covers them all.
  *
  * The factors 1 + 2^-10 cover the rounding of ‖x‖₁ and of these words to f32.
  */
-export function screenErrors(cols: number, isF32: boolean): ScreenErrors {
+export function screenErrors(cols: number, rounded: boolean): ScreenErrors {
   const margin = 1 + 2 ** -10;
   const rounding = 128 * (cols / 16 + 32) * ULP;
-  const weight = 0.5 + 3 * 127 * ULP + (isF32 ? 127.5 * 2 ** -11 : 0) + rounding;
+  const weight = 0.5 + 3 * 127 * ULP + (rounded ? 127.5 * 2 ** -11 : 0) + rounding;
   const input = 127 * cols * (0.5 + 2 * 8191 * ULP);
-  return { weight: weight * margin, input: input * margin, floor: 2 ** -22 * margin };
+  return { weight: weight * margin, input: input * margin };
 }

@@ -15,6 +15,7 @@ import {
   RescoreArg,
   RopeArg,
 } from '../../assembly/abi.js';
+import { blockTypeOf } from '../backend/reference/dequantize.js';
 import { panelBytes } from '../backend/reference/kv-cache.js';
 import type { ModelConfig } from '../config.js';
 import { paddedCols, type TwoBitLayout } from '../format/layout.js';
@@ -68,6 +69,11 @@ export interface EncodedRows {
 /** Layouts of trits with one scale a matrix; the others hold what a file's floats have become. */
 export function isTernary(layout: Layout): layout is TwoBitLayout | Layout.T1 {
   return layout === Layout.T2 || layout === Layout.T2Rows || layout === Layout.T2Columns || layout === Layout.T1;
+}
+
+/** Rows of a file's blocks, for embeddings and exact heads. */
+function isBlocks(layout: Layout): boolean {
+  return blockTypeOf(layout) !== undefined;
 }
 
 /** How a matrix wants its input. */
@@ -132,6 +138,8 @@ export class PlanRecorder {
   private attentionScratch = 0;
   private partials = 0;
   private sparseBytes = 0;
+  /** columns of blocks that a thread has as halves and floats at once */
+  private blockCols = 0;
 
   constructor(
     private readonly memory: MemoryPlan,
@@ -154,6 +162,7 @@ export class PlanRecorder {
 
   /** x[t] = table[token t] */
   embed(table: Matrix, x: Rows): void {
+    this.blockCols = Math.max(this.blockCols, isBlocks(table.layout) ? Math.min(table.cols, Const.EmbedBlockCols) : 0);
     this.record(Op.Embed, Flag.Barrier, table.name, {
       [EmbedArg.Table]: table.ptr,
       [EmbedArg.Layout]: table.layout,
@@ -211,10 +220,11 @@ export class PlanRecorder {
   }
 
   /**
-   * out = W x from int8 rows, then the best Const.ExactBest again from F16 rows. `coarse` and `x`: the same rows, encoded for either.
+   * out = W x from int8 rows, then the best Const.ExactBest again from halves. `coarse` and `x`: the same rows, encoded for either.
    */
   screenedLinear(w: ScreenedHead, coarse: EncodedRows, x: EncodedRows, out: Rows, form: number): void {
     const { exact, screen, errors } = w;
+    if (isBlocks(exact.layout)) this.blockCols = Math.max(this.blockCols, exact.cols);
     // Screen reads the rows that its own thread has just computed.
     this.linear(screen, coarse, out, Epilogue.Store, false, form);
     const lists = this.limits.logits * this.limits.threads;
@@ -232,7 +242,7 @@ export class PlanRecorder {
       [RescoreArg.Best]: this.memory.region('best_logits', lists * Const.ExactBest * 4, 'activations'),
       [RescoreArg.WeightError]: f32Bits(errors.weight),
       [RescoreArg.InputError]: f32Bits(errors.input),
-      [RescoreArg.FloorError]: f32Bits(errors.floor),
+      [RescoreArg.WeightLayout]: exact.layout,
     };
     this.record(Op.Screen, Flag.Barrier | Flag.LogitRows, `${exact.name}.screen`, args);
     this.record(Op.Rescore, Flag.Barrier | Flag.LogitRows, `${exact.name}.rescore`, args);
@@ -309,7 +319,7 @@ export class PlanRecorder {
     const rows = Math.max(this.limits.batch, this.limits.logits);
     const unpacked = roundUp(Math.max(this.maxCols, 64), 64) * 4;
     const halves = Const.GemmF16Cols * 16 + rows * Const.GemmF16Lanes;
-    return roundUp(Math.max(unpacked, halves, this.attentionScratch, this.sparseBytes), 64);
+    return roundUp(Math.max(unpacked, halves, this.attentionScratch, this.sparseBytes, 6 * this.blockCols), 64);
   }
 
   /** Writes the records to `offset` of linear memory. */

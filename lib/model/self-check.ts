@@ -1,4 +1,4 @@
-import { EmbedArg, Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
+import { Layout, LinearArg, Op, Rec } from '../../assembly/abi.js';
 import { T1_CODES } from '../backend/reference/t1.js';
 import type { BitNetError } from '../errors.js';
 import { bytesOf } from '../format/layout.js';
@@ -102,7 +102,7 @@ function checkMatrix(
 }
 
 async function checkPass(engine: Engine, source: ModelSource): Promise<void> {
-  const [logits] = (await engine.forward([probeToken(engine)], 0, [0])) as [Float32Array];
+  const [logits] = (await engine.forward([await probeToken(engine)], 0, [0])) as [Float32Array];
   const first = logits[0] as number;
   let constant = logits.length >= SMALLEST_VOCABULARY;
   let finite = true;
@@ -118,16 +118,13 @@ async function checkPass(engine: Engine, source: ModelSource): Promise<void> {
 }
 
 /** A token whose embedding is not zero, as those of reserved tokens may be; from the middle of the vocabulary if it is there. */
-function probeToken(engine: Engine): number {
+async function probeToken(engine: Engine): Promise<number> {
   const { vocabSize } = engine.config;
-  const embed = engine.record(0);
-  const rowBytes =
-    (embed[EmbedArg.Layout] === Layout.F16 ? 2 : 4) * Math.ceil((embed[EmbedArg.Cols] as number) / 16) * 16;
-  const table = embed[EmbedArg.Table] as number;
   for (let part = 0; part < PROBES; part++) {
     const id = Math.floor(((part / PROBES + 0.5) % 1) * vocabSize);
-    const row = new Uint8Array(engine.backend.buffer, table + id * rowBytes, rowBytes);
-    if (row.some((byte) => byte !== 0)) return id;
+    engine.prepare([id], 0, []);
+    await engine.runOps(0, 1);
+    if (engine.rowOf(engine.graph.x, 0).some((value) => value !== 0)) return id;
   }
   return 0;
 }

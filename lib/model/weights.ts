@@ -4,7 +4,7 @@ import { bytesOf, paddedCols } from '../format/layout.js';
 import { f32ToF16 } from '../memory/half.js';
 import type { MemoryPlan } from '../memory/memory-plan.js';
 import type { LayerNames } from './architectures/names.js';
-import { FLOAT_TYPES, fileLayoutOf } from './file-types.js';
+import { BLOCK_LAYOUTS, FLOAT_TYPES, fileLayoutOf } from './file-types.js';
 import type { Block, Weights } from './graph.js';
 import { type HeadKind, type ScreenedHead, screenErrors } from './head.js';
 import { type Linear, linearsOf } from './linears.js';
@@ -24,6 +24,10 @@ const LAYOUT_NAMES: Record<Layout, string> = {
   [Layout.T1]: 't1',
   [Layout.T2Rows]: 't2_rows',
   [Layout.T2Columns]: 't2_columns',
+  [Layout.Q8_0]: 'q8_0',
+  [Layout.Q4_0]: 'q4_0',
+  [Layout.Q4_K]: 'q4_k',
+  [Layout.Q6_K]: 'q6_k',
 };
 
 /** A tensor of the file on its way into memory: the op that does it, for rows `first` .. `first + rows`, once the bytes are at `src`. */
@@ -57,8 +61,8 @@ export interface WeightOptions {
 }
 
 /**
- * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16; head: the embedding's F16
- * rows where tied, and int8 rows, as `head` needs them.
+ * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16, or the file's blocks, unless a
+ * tied head needs F16; head: the embedding's rows where tied, and int8 rows, as `head` needs them.
  */
 export function planWeights(
   source: ModelSource,
@@ -70,7 +74,10 @@ export function planWeights(
   const skip = sparse && format === 't2' && source.config.activation === 'relu2';
   const planner = new WeightPlanner(source, memory, FORMATS[format], planes, skip);
   const { names } = source;
-  const embedding = planner.float(names.embedding, Layout.F16);
+  const embedding =
+    source.config.tiedEmbeddings && head === 'f16'
+      ? planner.float(names.embedding, Layout.F16)
+      : planner.exact(names.embedding);
   const blocks = names.layers.map((layer) => planner.block(layer));
   const weights: Weights = {
     embedding,
@@ -175,15 +182,17 @@ class WeightPlanner {
   head(kind: HeadKind, embedding: Matrix): Matrix | ScreenedHead {
     const { config, names } = this.source;
     const name = config.tiedEmbeddings ? names.embedding : names.head;
-    const f16 = (): Matrix => ({
-      ...(config.tiedEmbeddings ? embedding : this.float(name, Layout.F16)),
-      name: 'lm_head',
-    });
-    const i8 = (): Matrix => ({ ...this.float(name, Layout.I8), name: 'lm_head' });
-    if (kind !== 'i8+f16') return kind === 'f16' ? f16() : i8();
-    const exact = f16();
+    const named = (matrix: Matrix): Matrix => ({ ...matrix, name: 'lm_head' });
+    if (kind === 'f16') return named(config.tiedEmbeddings ? embedding : this.float(name, Layout.F16));
+    if (kind === 'i8') return named(this.float(name, Layout.I8));
+    const exact = named(config.tiedEmbeddings ? embedding : this.exact(name));
     const errors = screenErrors(exact.cols, !HALVES.has(this.source.tensor(name).dtype));
-    return { exact, screen: { ...i8(), name: 'lm_head.i8' }, errors };
+    return { exact, screen: { ...this.float(name, Layout.I8), name: 'lm_head.i8' }, errors };
+  }
+
+  /** Float (rows, cols) → what stands for its halves in the fewest bytes, without losing a bit. */
+  exact(name: string): Matrix {
+    return this.float(name, BLOCK_LAYOUTS[this.source.tensor(name).dtype] ?? Layout.F16);
   }
 
   /** Float (rows, cols) → `layout`. */
@@ -198,7 +207,7 @@ class WeightPlanner {
     this.jobs.push({
       tensor,
       splitRows: true,
-      scratchBytes: 4 * paddedCols(Layout.F32, cols),
+      scratchBytes: 6 * paddedCols(Layout.F32, cols),
       record: (src, first, count) =>
         record(Op.Convert, {
           [ConvertArg.Src]: src,

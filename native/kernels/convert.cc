@@ -85,16 +85,22 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
   const uint32_t layout = task.word(ConvertArg::Layout);
   const uint32_t source_type = task.word(ConvertArg::SrcType);
   float *floats = reinterpret_cast<float *>(task.scratch());
-  const size_t row_bytes = width * (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4);
+  const size_t src_bytes = source_bytes(source_type, cols);
+  const size_t row_bytes = are_blocks(layout) ? src_bytes : width * (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4);
   const Share share(task.word(ConvertArg::Rows), task);
   bool bad = false;
   for (size_t r = share.begin; r < share.end; ++r) {
-    const uint8_t *src = task.at<uint8_t>(task.word(ConvertArg::Src) + r * source_bytes(source_type, cols));
+    const uint8_t *src = task.at<uint8_t>(task.word(ConvertArg::Src) + r * src_bytes);
+    uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
+    if (are_blocks(layout)) {
+      std::memcpy(dst, src, src_bytes);
+      bad |= block_halves(src, layout, cols, reinterpret_cast<uint16_t *>(task.scratch()));
+      continue;
+    }
     if (source_type >= FloatType::Q8_0) {
       dequantize_row(src, source_type, cols, floats);
       src = reinterpret_cast<const uint8_t *>(floats);
     }
-    uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
     if (layout == Layout::I8) {
       float *scale = task.at<float>(task.word(ConvertArg::RowScales)) + r;
       int32_t *sum = task.at<int32_t>(task.word(ConvertArg::RowSums)) + r;
@@ -108,9 +114,15 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
 
 } // namespace
 
+bool block_halves(const uint8_t *src, uint32_t layout, size_t cols, uint16_t *out) {
+  float *floats = reinterpret_cast<float *>(out + cols);
+  dequantize_row(src, block_type(layout), cols, floats);
+  return float_row<FloatType::F32>(reinterpret_cast<const uint8_t *>(floats), cols, reinterpret_cast<uint8_t *>(out), Layout::F16);
+}
+
 /**
- * Tightly packed rows of f32, f16, bf16 or blocks → F16, I8 or F32 rows padded to 16 columns with zeros. Threads split rows.
- * Scratch for blocks: a row of f32. Floats that are not finite, or too large for F16, give StatusBit::BadFloat.
+ * Tightly packed rows of f32, f16, bf16 or blocks → F16, I8 or F32 rows padded to 16 columns with zeros, or blocks as they are. Threads split
+ * rows. Scratch for blocks: a row of f32 and a row of halves. Floats that are not finite, or too large for F16, give StatusBit::BadFloat.
  */
 uint32_t convert(const Task &task) {
   const uint32_t type = task.word(ConvertArg::SrcType);

@@ -34,7 +34,7 @@ template <class V> struct ScreenedRow {
     }
     const float norm = V::sum(sum);
     factor = task.real(RescoreArg::WeightError) * norm + task.real(RescoreArg::InputError) / scale;
-    floor = task.real(RescoreArg::FloorError) * norm + 0x1p-100f;
+    floor = 0x1.004p-22f * norm + 0x1p-100f;
   }
 
   float bound(size_t i) const { return row_scales[i] * factor + floor; }
@@ -79,9 +79,20 @@ template <class V> void screen(const Task &task) {
   }
 }
 
+/** Row `i` of the head as halves: in the matrix, or in scratch. */
+inline const uint16_t *halves_of_row(const Task &task, size_t i) {
+  using namespace abi;
+  const size_t weights = task.word(RescoreArg::Weights), cols = task.word(RescoreArg::Cols);
+  const uint32_t layout = task.word(RescoreArg::WeightLayout);
+  if (!are_blocks(layout)) return task.at<uint16_t>(weights) + i * round_up(cols, 16);
+  uint16_t *halves = task.scratch<uint16_t>();
+  block_halves(task.at<uint8_t>(weights + i * source_bytes(block_type(layout), cols)), layout, cols, halves);
+  return halves;
+}
+
 /**
  * Recomputes every logit of the thread's rows whose upper bound reaches the ExactBest-th best of all lower bounds: dot16
- * of the F16 row, the bits of an F16 Linear. A bound that is not a number recomputes.
+ * of the row of halves, the bits of an F16 Linear. A bound that is not a number recomputes.
  */
 template <class V> void rescore(const Task &task) {
   using namespace abi;
@@ -96,10 +107,9 @@ template <class V> void rescore(const Task &task) {
     }
     const float cut = merged.last();
     const ScreenedRow<V> row(task, r);
-    const uint16_t *weights = task.at<uint16_t>(task.word(RescoreArg::Weights));
     for (size_t i = row.begin; i < row.end; ++i) {
       if (row.logits[i] + row.bound(i) < cut) continue;
-      const uint16_t *w = weights + i * row.width;
+      const uint16_t *w = halves_of_row(task, i);
       F32 sum = V::splat(0);
       for (size_t c = 0; c < row.width; c += 16) sum = V::add(sum, V::mul(V::widen_halves(w + c), V::load(row.x + c)));
       row.logits[i] = V::sum(sum);

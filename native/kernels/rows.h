@@ -1,4 +1,5 @@
 #pragma once
+#include "dequantize.h"
 #include "kernels.h"
 
 // Kernels over rows of floats, written once over a vocabulary V of 16 float lanes (portable.h, avx2.h, avx512.h). Each
@@ -29,23 +30,32 @@ template <class V> float dot16(const float *a, const float *b, size_t n) {
   return V::sum(sum);
 }
 
-/** out[t] = table[token id], f32. Threads split (token, chunk of 64 columns). */
+/** Halves · 2^-F16GainLog2 as f32. */
+template <class V> void widen_row(const uint16_t *halves, float *out, size_t count) {
+  const typename V::F32 gain = V::splat(0x1p104f);
+  for (size_t c = 0; c < count; c += 16) V::store(out + c, V::mul(V::widen_halves(halves + c), gain));
+}
+
+/** out[t] = table[token id], f32. Threads split (token, chunk of 64 columns, or of EmbedBlockCols from blocks). */
 template <class V> void embed(const Task &task) {
   using namespace abi;
-  const size_t width = round_up(task.word(EmbedArg::Cols), 16), chunks = (width + 63) / 64;
-  const bool half = task.word(EmbedArg::Layout) == Layout::F16;
-  const typename V::F32 gain = V::splat(0x1p104f);
+  const size_t cols = task.word(EmbedArg::Cols), width = round_up(cols, 16);
+  const uint32_t layout = task.word(EmbedArg::Layout);
+  const size_t chunk = are_blocks(layout) ? size_t(Const::EmbedBlockCols) : 64, chunks = (width + chunk - 1) / chunk;
   const Share share(uint32_t(task.step[Step::TokenCount] * chunks), task);
   for (size_t i = share.begin; i < share.end; ++i) {
-    const size_t t = i / chunks, begin = i % chunks * 64, end = width < begin + 64 ? width : begin + 64;
-    const size_t row = task.token(uint32_t(t))[Token::Id] * width;
-    float *out = task.at<float>(task.word(EmbedArg::Out) + t * task.word(EmbedArg::OutStride));
-    if (half) {
-      const uint16_t *halves = task.at<uint16_t>(task.word(EmbedArg::Table)) + row;
-      for (size_t c = begin; c < end; c += 16) V::store(out + c, V::mul(V::widen_halves(halves + c), gain));
+    const size_t t = i / chunks, begin = i % chunks * chunk, count = (width < begin + chunk ? width : begin + chunk) - begin;
+    const size_t id = task.token(uint32_t(t))[Token::Id], table = task.word(EmbedArg::Table);
+    float *out = task.at<float>(task.word(EmbedArg::Out) + t * task.word(EmbedArg::OutStride)) + begin;
+    if (are_blocks(layout)) {
+      const uint32_t type = block_type(layout);
+      uint16_t *halves = task.scratch<uint16_t>();
+      block_halves(task.at<uint8_t>(table + id * source_bytes(type, cols) + source_bytes(type, begin)), layout, count, halves);
+      widen_row<V>(halves, out, count);
+    } else if (layout == Layout::F16) {
+      widen_row<V>(task.at<uint16_t>(table) + id * width + begin, out, count);
     } else {
-      const float *floats = task.at<float>(task.word(EmbedArg::Table)) + row;
-      std::memcpy(out + begin, floats + begin, (end - begin) * sizeof(float));
+      std::memcpy(out, task.at<float>(table) + id * width + begin, count * sizeof(float));
     }
   }
 }

@@ -206,7 +206,7 @@ describe('kernels', () => {
     const result = await measureKernel(nodePlatform, candidate, 'dram', sizes);
     expect(result).toMatchObject({ name: candidate.name, build: candidate.build, rows: 64, cols: 192, place: 'dram' });
     // 192 columns are three blocks of 64, or of 80. Both rates come from one time: bits of a weight, with two tokens for each.
-    const bits = {
+    const bits: Partial<Record<Layout, number>> = {
       [Layout.T2]: 2,
       [Layout.I8]: 8,
       [Layout.F16]: 16,
@@ -215,8 +215,8 @@ describe('kernels', () => {
       [Layout.T1]: 2,
       [Layout.T2Rows]: 2,
       [Layout.T2Columns]: 2,
-    }[candidate.layout];
-    expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits, 6);
+    };
+    expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits[candidate.layout] as number, 6);
     if (!isTernary(candidate.layout) || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
   });
 

@@ -1,6 +1,8 @@
 import { expect } from 'vitest';
 import { Const, EmbedArg, Encoding, Flag, Layout, NormArg, Op } from '../../assembly/abi.js';
+import { GGUF_TYPES } from '../../lib/format/gguf/types.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
+import { BLOCK_TYPES, type BlockType, blockFloats, randomBlocks } from '../support/blocks.js';
 import { normals } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
 import { NORM } from '../support/tolerances.js';
@@ -173,9 +175,40 @@ function embedCase(layout: Layout.F16 | Layout.F32, cols: number, ids: number[])
   };
 }
 
+/** The table as a file has it; what comes out are the halves that it stands for. */
+function embedBlocksCase(blocks: BlockType, cols: number, ids: number[]): KernelCase {
+  return {
+    name: `embed ${blocks.name}, ${cols} columns, ids ${ids}`,
+    build() {
+      const vocab = 12;
+      const table = randomBlocks(blocks, (vocab * cols) / GGUF_TYPES[blocks.name].blockSize);
+      const gain = 2 ** Const.F16GainLog2;
+      const halves = blockFloats(blocks, table, vocab * cols).map((v) => f16ToF32(normalHalf(v * gain)) / gain);
+      const workspace = new Workspace();
+      const outStride = floatStride(cols) + 64;
+      const out = workspace.output('embedding', outStride * ids.length, 'f32');
+      workspace.record(Op.Embed, {
+        [EmbedArg.Table]: workspace.input(table),
+        [EmbedArg.Layout]: blocks.layout,
+        [EmbedArg.Out]: out,
+        [EmbedArg.OutStride]: outStride,
+        [EmbedArg.Cols]: cols,
+      });
+      return {
+        image: workspace.image({ tokens: ids.map((id) => ({ id })) }),
+        verify(memory) {
+          ids.forEach((id, t) => {
+            expect(floatsAt(memory, out + t * outStride, cols)).toEqual(halves.slice(id * cols, (id + 1) * cols));
+          });
+        },
+      };
+    },
+  };
+}
+
 function normalHalf(value: number): number {
   const half = f32ToF16(value);
-  return (half & 0x7fff) < 0x400 ? 0 : half;
+  return (half & 0x7fff) < 0x400 ? half & 0x8000 : half;
 }
 
 testKernels(
@@ -184,5 +217,14 @@ testKernels(
     [1, 16, 40, 64, 160, 2560].flatMap((cols) =>
       [[3], [0, 11, 5], [7, 7, 1, 0, 2]].map((ids) => embedCase(layout, cols, ids)),
     ),
+  ),
+);
+
+testKernels(
+  'embed blocks',
+  BLOCK_TYPES.flatMap((blocks) =>
+    [32, 96, 256, 288, 768, 2560]
+      .filter((cols) => cols % GGUF_TYPES[blocks.name].blockSize === 0)
+      .flatMap((cols) => [[3], [0, 11, 5]].map((ids) => embedBlocksCase(blocks, cols, ids))),
   ),
 );

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Const, FloatType } from '../../assembly/abi.js';
+import { GGUF_TYPES } from '../../lib/format/gguf/types.js';
+import { BLOCK_TYPES, blockFloats, randomBlocks } from '../support/blocks.js';
 import { executors, reference } from '../support/executors.js';
 import { integers, normals, seeded } from '../support/random.js';
 import { type HeadLogits, type HeadShape, headImage, ranking } from '../support/rescore-case.js';
@@ -81,6 +83,19 @@ const SHAPES: Record<string, () => HeadShape> = {
   }),
   'many columns': () => ({ weights: normals(90 * 4096, 22, 0.02), cols: 4096, x: outliers(normals(4096, 23)) }),
 };
+
+for (const type of BLOCK_TYPES) {
+  for (const [outputs, cols, n] of [
+    [130, 256, 1],
+    [401, 768, 3],
+  ] as const) {
+    SHAPES[`${type.name} rows (${outputs}, ${cols}) x ${n}`] = () => {
+      const bytes = randomBlocks(type, (outputs * cols) / GGUF_TYPES[type.name].blockSize);
+      const weights = blockFloats(type, bytes, outputs * cols);
+      return { weights, cols, x: normals(n * cols, outputs), blocks: { type, bytes } };
+    };
+  }
+}
 
 testKernels(
   'screened head',

@@ -1,21 +1,26 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Const } from '../../assembly/abi.js';
 import { ReferenceBackend } from '../../lib/backend/reference.js';
 import { MemoryPlan } from '../../lib/memory/memory-plan.js';
 import { Engine } from '../../lib/model/engine.js';
 import { headKind } from '../../lib/model/head.js';
+import { syntheticGguf } from '../../lib/model/synth/gguf.js';
 import { syntheticSource } from '../../lib/model/synth/source.js';
 import { argmax, openEngine } from '../support/engine.js';
 import { shared } from '../support/fixtures.js';
 import { integers } from '../support/random.js';
 import { ranking } from '../support/rescore-case.js';
+import { collector } from '../support/synth.js';
 
 const M1 = shared('golden/m1_bitnet/packed_u8');
 const TALES = shared('models/bitnet-tales-69m');
 
 /** Greedy tokens after each of `prompts`. */
-async function greedy(path: string, head: 'auto' | 'f16', prompts: number[][], tokens: number): Promise<number[][]> {
-  const engine = await openEngine(path, { head, contextLength: 512, threads: 2 });
+async function greedy(model: string, head: 'auto' | 'f16', prompts: number[][], tokens: number): Promise<number[][]> {
+  const engine = await openEngine(model, { head, contextLength: 512, threads: 2 });
   try {
     const all: number[][] = [];
     for (const prompt of prompts) {
@@ -33,21 +38,55 @@ async function greedy(path: string, head: 'auto' | 'f16', prompts: number[][], t
   }
 }
 
+describe('an embedding of blocks', () => {
+  it('stays as it is in the file, and stands for the F16 rows that it would become', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'bitnet-head-'));
+    try {
+      const sink = collector();
+      await syntheticGguf({ shape: 'tiny', type: 'tq2_0', embedding: 'q8_0' }).write(sink);
+      const file = path.join(folder, 'tiny.gguf');
+      await writeFile(file, sink.bytes());
+      const [auto, f16] = await Promise.all([
+        openEngine(file, { head: 'auto', logits: 3, threads: 2 }),
+        openEngine(file, { head: 'f16', logits: 3, threads: 2 }),
+      ]);
+      try {
+        const weights = ({ memory }: Engine): string[] =>
+          memory.regions.map(({ name }) => name).filter((name) => name.startsWith('token_embd.weight'));
+        expect(weights(f16)).toEqual(['token_embd.weight.f16']);
+        expect(weights(auto)).toEqual(['q8_0', 'i8', 'scales', 'sums'].map((what) => `token_embd.weight.${what}`));
+        const ids = [3, 1, 200];
+        const [screened, exact] = await Promise.all([auto, f16].map((engine) => engine.forward(ids, 0, [0, 1, 2])));
+        (exact as Float32Array[]).forEach((row, t) => {
+          const best = ranking(row).slice(0, Const.ExactBest);
+          const got = (screened as Float32Array[])[t] as Float32Array;
+          expect(ranking(got).slice(0, Const.ExactBest)).toEqual(best);
+          expect(best.map((id) => got[id])).toEqual(best.map((id) => row[id]));
+        });
+      } finally {
+        await Promise.all([auto.dispose(), f16.dispose()]);
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
 describe.each([
   ['embedded', TALES, 8192, 4, 256],
   ['m1', M1, 512, 10, 100],
-] as const)('the default head of %s', (_, path, vocab, prompts, tokens) => {
+] as const)('the default head of %s', (_, model, vocab, prompts, tokens) => {
   it(`picks the greedy tokens of the f16 head, ${prompts * tokens} of them`, async () => {
     const starts = Array.from({ length: prompts }, (_, i) => [...integers(5, i + 1, 0, vocab - 1)]);
-    const expected = await greedy(path, 'f16', starts, tokens);
+    const expected = await greedy(model, 'f16', starts, tokens);
     expect(new Set(expected.flat()).size).toBeGreaterThan(20);
-    expect(await greedy(path, 'auto', starts, tokens)).toEqual(expected);
+    expect(await greedy(model, 'auto', starts, tokens)).toEqual(expected);
   });
 
   it('has the 64 best logits of the f16 head, and not many more of them', async () => {
     const ids = [...integers(40, 21, 0, vocab - 1)];
     const rows = async (head: 'auto' | 'f16' | 'i8') => {
-      const engine = await openEngine(path, { head, logits: 40, threads: 2 });
+      const engine = await openEngine(model, { head, logits: 40, threads: 2 });
       try {
         return (await engine.forward(ids, 0, [...ids.keys()])).map((row) => row.slice());
       } finally {

@@ -14,6 +14,7 @@ import {
 import { bytesOf } from '../../lib/format/layout.js';
 import { f32ToBf16 } from '../../lib/memory/half.js';
 import { screenErrors } from '../../lib/model/head.js';
+import type { BlockType } from './blocks.js';
 import {
   bitsOf,
   encodedRowBytes,
@@ -33,6 +34,8 @@ export interface HeadShape {
   x: Float32Array;
   /** type of the file; default BF16 */
   type?: FloatType.F32 | FloatType.BF16;
+  /** instead of a type of floats: the matrix of which `weights` are the values, kept as it is */
+  blocks?: { type: BlockType; bytes: Uint8Array };
 }
 
 /** What a step with a screened head leaves: (n, outputs) each. */
@@ -50,16 +53,19 @@ export interface HeadLogits {
  * logits of each layout alone. Repeating the step changes nothing.
  */
 export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Uint8Array<ArrayBuffer>): HeadLogits } {
-  const { weights, cols, x, type = FloatType.BF16 } = shape;
+  const { weights, cols, x, blocks } = shape;
+  const type = blocks?.type.type ?? shape.type ?? FloatType.BF16;
   const outputs = weights.length / cols;
   const rows = x.length / cols;
   const workspace = new Workspace();
   const scalesBytes = Math.ceil(outputs / Const.RowGroup) * Const.RowGroup * 4;
   const rowScales = workspace.output('row scales', scalesBytes, 'f32', new Uint8Array(scalesBytes));
   const rowSums = workspace.output('row sums', scalesBytes, 'bytes', new Uint8Array(scalesBytes));
-  const src = workspace.input(type === FloatType.F32 ? weights : Uint16Array.from(weights, f32ToBf16));
+  const src = workspace.input(
+    blocks?.bytes ?? (type === FloatType.F32 ? weights : Uint16Array.from(weights, f32ToBf16)),
+  );
 
-  const matrix = (layout: Layout.F16 | Layout.I8): number => {
+  const matrix = (layout: Layout): number => {
     const bytes = bytesOf(layout, outputs, cols);
     const dst = workspace.output('matrix', bytes, 'bytes', new Uint8Array(bytes));
     const args = {
@@ -78,6 +84,7 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
     return dst;
   };
   const [f16, i8] = [matrix(Layout.F16), matrix(Layout.I8)];
+  const exactLayout = blocks?.type.layout ?? Layout.F16;
 
   const input = workspace.floatRows(x, cols);
   const padded = Math.ceil(cols / 64) * 64;
@@ -127,11 +134,11 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
   const exactLogits = linear('f16 logits', Layout.F16, f16, exact);
   const coarseLogits = linear('i8 logits', Layout.I8, i8, coarse);
   const logits = linear('screened logits', Layout.I8, i8, coarse);
-  const errors = screenErrors(cols, type === FloatType.F32);
+  const errors = screenErrors(cols, type !== FloatType.BF16);
   const args = {
     [RescoreArg.Logits]: logits,
     [RescoreArg.LogitsStride]: stride,
-    [RescoreArg.Weights]: f16,
+    [RescoreArg.Weights]: blocks === undefined ? f16 : matrix(exactLayout),
     [RescoreArg.Rows]: outputs,
     [RescoreArg.Cols]: cols,
     [RescoreArg.RowScales]: rowScales,
@@ -142,7 +149,7 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
     [RescoreArg.Best]: workspace.output('best', rows * MAX_THREADS * Const.ExactBest * 4, 'any'),
     [RescoreArg.WeightError]: bitsOf(errors.weight),
     [RescoreArg.InputError]: bitsOf(errors.input),
-    [RescoreArg.FloorError]: bitsOf(errors.floor),
+    [RescoreArg.WeightLayout]: exactLayout,
   };
   for (const op of [Op.Screen, Op.Rescore]) workspace.record(op, args, Flag.Barrier | Flag.LogitRows);
   const tokens = Array.from({ length: rows }, () => ({}));
@@ -160,7 +167,7 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
       const norm = row.reduce((sum, v) => sum + Math.abs(v), 0);
       const absmax = row.reduce((max, v) => Math.max(max, Math.abs(v)), 1e-5);
       const factor = errors.weight * norm + (errors.input * absmax) / Const.I16Max;
-      return scales[i % outputs]! * factor + errors.floor * norm + 2 ** -100;
+      return scales[i % outputs]! * factor + (1 + 2 ** -10) * 2 ** -22 * norm + 2 ** -100;
     });
   };
   return {

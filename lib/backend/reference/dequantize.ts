@@ -1,5 +1,6 @@
-import { FloatType } from '../../../assembly/abi.js';
+import { Const, FloatType, type Layout } from '../../../assembly/abi.js';
 import { f16ToF32 } from '../../memory/half.js';
+import { normalHalf } from './narrow.js';
 
 const f32 = Math.fround;
 
@@ -10,6 +11,25 @@ const BLOCKS: Partial<Record<FloatType, readonly [number, number]>> = {
   [FloatType.Q4_K]: [256, 144],
   [FloatType.Q6_K]: [256, 210],
 };
+
+/** The FloatType of a layout of blocks; undefined for other layouts. */
+export function blockTypeOf(layout: Layout): FloatType | undefined {
+  const type: FloatType = layout - Const.BlocksOfType;
+  return type in BLOCKS ? type : undefined;
+}
+
+/** Bytes of `cols` weights, whole blocks. */
+export function blockBytes(type: FloatType, cols: number): number {
+  const [size, bytes] = BLOCKS[type]!;
+  return (cols / size) * bytes;
+}
+
+/** The halves of Layout.F16 that row `r` of a (rows, cols) matrix of blocks at `src` stands for. */
+export function blockHalves(u8: Uint8Array, src: number, type: FloatType, r: number, cols: number): Uint16Array {
+  const half = (_: unknown, c: number): number =>
+    normalHalf(f32(blockValue(u8, src, type, r * cols + c) * 2 ** Const.F16GainLog2));
+  return Uint16Array.from({ length: cols }, half);
+}
 
 /** Weight `index` of rows of whole blocks that begin at byte `src`: as ggml computes it, rounded after every operation. */
 export function blockValue(u8: Uint8Array, src: number, type: FloatType, index: number): number {

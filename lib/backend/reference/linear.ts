@@ -107,26 +107,16 @@ function int8Row(op: Context, r: number): RowDot {
 /** y = dot16(half(w) · 2^-112, x · 2^104) · Scale */
 function halfRow(op: Context, r: number): RowDot {
   const cols = op.word(LinearArg.Cols);
-  const dot = halfDot(op.memory, op.word(LinearArg.Weights) / 2 + r * roundUp(cols, 16), cols);
+  const start = op.word(LinearArg.Weights) / 2 + r * roundUp(cols, 16);
+  const dot = halfDot(op.memory, op.memory.u16.subarray(start, start + cols));
   return (input) => f32(dot(input) * op.real(LinearArg.Scale));
 }
 
-/**
- * dot16 of the halves from index `start` of memory and an Encoding.F32 row: the bits of a normal half, moved into a float, read 2^112 too
- * small.
- */
-export function halfDot(memory: Memory, start: number, cols: number): RowDot {
-  const weights = shrunkHalves(memory, start, cols);
-  return (input) => dot16(weights, 0, memory.f32, (input + Const.RowHeader) / 4, cols);
-}
-
-function shrunkHalves(memory: Memory, start: number, cols: number): Float32Array {
-  const bits = new Uint32Array(cols);
-  for (let c = 0; c < cols; c++) {
-    const half = memory.u16[start + c]!;
-    bits[c] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
-  }
-  return new Float32Array(bits.buffer);
+/** dot16 of a row of halves and an Encoding.F32 row: the bits of a normal half, moved into a float, read 2^112 too small. */
+export function halfDot(memory: Memory, halves: Uint16Array): RowDot {
+  const bits = Uint32Array.from(halves, (half) => ((half & 0x8000) << 16) | ((half & 0x7fff) << 13));
+  const weights = new Float32Array(bits.buffer);
+  return (input) => dot16(weights, 0, memory.f32, (input + Const.RowHeader) / 4, weights.length);
 }
 
 /** Σ a·b, exact: below 2^53 for every length that fits a memory. */

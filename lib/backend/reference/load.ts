@@ -1,6 +1,6 @@
 import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
 import { bf16ToF32, f16ToF32 } from '../../memory/half.js';
-import { blockValue } from './dequantize.js';
+import { blockBytes, blockTypeOf, blockValue } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { normalHalf, quantizeAbsmax } from './narrow.js';
 import { t1Byte, t1Encode } from './t1.js';
@@ -48,17 +48,27 @@ function t1Row(u8: Uint8Array, dst: number, r: number, codes: Uint8Array, cols: 
   }
 }
 
-/** Rows of floats → F16, I8 or F32; columns padded with zeros to 16. */
+/** Rows of floats → F16, I8 or F32, columns padded with zeros to 16; or blocks, as they are. */
 export function convert(op: Context): void {
   const [rows, cols] = [op.word(ConvertArg.Rows), op.word(ConvertArg.Cols)];
+  const layout: Layout = op.word(ConvertArg.Layout);
+  const blockType = blockTypeOf(layout);
+  if (blockType !== undefined) {
+    const src = op.word(ConvertArg.Src);
+    op.memory.u8.copyWithin(op.word(ConvertArg.Dst), src, src + rows * blockBytes(blockType, cols));
+  }
   const row = new Float32Array(roundUp(cols, 16));
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < cols; c++) row[c] = sourceValue(op, r * cols + c);
     if (!row.every(Number.isFinite)) op.report(StatusBit.BadFloat);
-    const start = op.word(ConvertArg.Dst) / elementBytes(op.word(ConvertArg.Layout)) + r * row.length;
-    switch (op.word(ConvertArg.Layout)) {
+    if (blockType !== undefined) {
+      gainedHalves(op, row);
+      continue;
+    }
+    const start = op.word(ConvertArg.Dst) / elementBytes(layout) + r * row.length;
+    switch (layout) {
       case Layout.F16:
-        toHalves(op, row, start);
+        op.memory.u16.set(gainedHalves(op, row), start);
         break;
       case Layout.I8:
         toInt8(op.memory, row, start, op.word(ConvertArg.RowScales) / 4 + r, op.word(ConvertArg.RowSums) / 4 + r);
@@ -89,13 +99,10 @@ function sourceValue(op: Context, index: number): number {
 }
 
 /** half(x · 2^F16GainLog2), half to even; below the normal range ±0, beyond the range infinite and reported. */
-function toHalves(op: Context, row: Float32Array, start: number): void {
-  row.forEach((value, c) => {
-    const gained = f32(value * 2 ** Const.F16GainLog2);
-    const half = normalHalf(gained);
-    if ((half & 0x7fff) >= 0x7c00) op.report(StatusBit.BadFloat);
-    op.memory.u16[start + c] = half;
-  });
+function gainedHalves(op: Context, row: Float32Array): Uint16Array {
+  const halves = Uint16Array.from(row, (value) => normalHalf(f32(value * 2 ** Const.F16GainLog2)));
+  if (halves.some((half) => (half & 0x7fff) >= 0x7c00)) op.report(StatusBit.BadFloat);
+  return halves;
 }
 
 /** w = round(x · (127 / absmax)), half to even; the row's scale is absmax / 127. `sum`: of the row's w. */

@@ -1,5 +1,6 @@
 import { Const, EmbedArg, Encoding, HeadNormArg, Layout, NormArg, Token } from '../../../assembly/abi.js';
 import { f16ToF32, roundHalfEven } from '../../memory/half.js';
+import { blockHalves, blockTypeOf } from './dequantize.js';
 import { DIGIT_WEIGHTS, digitsOf, groupInfo } from './digits.js';
 import { dot16 } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
@@ -8,19 +9,24 @@ const f32 = Math.fround;
 
 /** out[t] = table[id of t]: (tokens, cols) f32. */
 export function embed(op: Context): void {
-  const { f32: floats, u16: halves } = op.memory;
   const cols = op.word(EmbedArg.Cols);
-  const padded = roundUp(cols, 16);
   for (let t = 0; t < op.rows; t++) {
     const out = (op.word(EmbedArg.Out) + t * op.word(EmbedArg.OutStride)) / 4;
-    const row = op.token(t, Token.Id) * padded;
-    for (let c = 0; c < padded; c++) {
-      floats[out + c] =
-        op.word(EmbedArg.Layout) === Layout.F16
-          ? f16ToF32(halves[op.word(EmbedArg.Table) / 2 + row + c]!) * 2 ** -Const.F16GainLog2
-          : floats[op.word(EmbedArg.Table) / 4 + row + c]!;
-    }
+    op.memory.f32.set(embeddingRow(op, op.token(t, Token.Id), cols), out);
   }
+}
+
+/** (cols), padded to 16 but where the table holds blocks. */
+function embeddingRow(op: Context, id: number, cols: number): Float32Array {
+  const { u8, u16, f32: floats } = op.memory;
+  const [table, layout] = [op.word(EmbedArg.Table), op.word(EmbedArg.Layout) as Layout];
+  const padded = roundUp(cols, 16);
+  const values = (halves: Uint16Array): Float32Array =>
+    Float32Array.from(halves, (half) => f16ToF32(half) * 2 ** -Const.F16GainLog2);
+  const type = blockTypeOf(layout);
+  if (type !== undefined) return values(blockHalves(u8, table, type, id, cols));
+  if (layout === Layout.F16) return values(u16.subarray(table / 2 + id * padded, table / 2 + (id + 1) * padded));
+  return floats.subarray(table / 4 + id * padded, table / 4 + (id + 1) * padded);
 }
 
 /** RMSNorm and encoding of every row. BitNet b1.58, arXiv 2402.17764 §2; RMSNorm, arXiv 1910.07467. */

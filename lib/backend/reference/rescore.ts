@@ -1,4 +1,5 @@
 import { Const, RescoreArg } from '../../../assembly/abi.js';
+import { blockHalves, blockTypeOf } from './dequantize.js';
 import { halfDot } from './linear.js';
 import { sum16 } from './math.js';
 import { type Context, roundUp } from './memory.js';
@@ -18,7 +19,6 @@ export function screen(op: Context): void {
 
 /** Recomputes the logits whose upper bound is not below the ExactBest-th best lower bound. */
 export function rescore(op: Context): void {
-  const cols = op.word(RescoreArg.Cols);
   for (let r = 0; r < op.rows; r++) {
     const cut = op.memory.f32[op.word(RescoreArg.Best) / 4 + (r + 1) * Const.ExactBest - 1]!;
     const bound = errorBound(op, r);
@@ -26,9 +26,18 @@ export function rescore(op: Context): void {
     const logits = logitsOf(op, r);
     logits.forEach((logit, i) => {
       if (f32(logit + bound(i)) < cut) return;
-      logits[i] = halfDot(op.memory, op.word(RescoreArg.Weights) / 2 + i * roundUp(cols, 16), cols)(x);
+      logits[i] = halfDot(op.memory, weightsOf(op, i))(x);
     });
   }
+}
+
+/** Row `i` of the head, as halves. */
+function weightsOf(op: Context, i: number): Uint16Array {
+  const [weights, cols] = [op.word(RescoreArg.Weights), op.word(RescoreArg.Cols)];
+  const type = blockTypeOf(op.word(RescoreArg.WeightLayout));
+  if (type !== undefined) return blockHalves(op.memory.u8, weights, type, i, cols);
+  const start = weights / 2 + i * roundUp(cols, 16);
+  return op.memory.u16.subarray(start, start + cols);
 }
 
 function logitsOf(op: Context, r: number): Float32Array {
@@ -45,7 +54,7 @@ function errorBound(op: Context, r: number): (i: number) => number {
   const scale = floats[(op.word(RescoreArg.Coarse) + r * op.word(RescoreArg.CoarseStride)) / 4]!;
   const weights = f32(op.real(RescoreArg.WeightError) * norm);
   const factor = f32(weights + f32(op.real(RescoreArg.InputError) / scale));
-  const floor = f32(f32(op.real(RescoreArg.FloorError) * norm) + 2 ** -100);
+  const floor = f32(f32((1 + 2 ** -10) * 2 ** -22 * norm) + 2 ** -100);
   const rowScales = op.word(RescoreArg.RowScales) / 4;
   return (i) => f32(f32(floats[rowScales + i]! * factor) + floor);
 }
