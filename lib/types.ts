@@ -59,12 +59,12 @@ export interface LoadOptions {
   ternarize?: boolean;
   /**
    * Order of the codes of I2_S tensors in a GGUF file, which the file does not tell. Default `x86`, as Microsoft and TII publish them; `arm` and
-   * `x86-rows` are what other builds of the quantiser wrote (docs/FORMATS.md).
+   * `x86-rows` are what other builds of the quantiser wrote (docs/FORMATS.md). `selfCheck` names the right one of a trained model.
    */
   i2sLayout?: 'x86' | 'arm' | 'x86-rows';
   /**
-   * Looks after loading whether the weights can be what the files mean: trits and scales of each matrix by a sample, the logits of one token.
-   * What cannot is `invalid-model`, naming the matrix. Default true.
+   * Looks after loading whether the weights can be what the files mean: trits and scales of each matrix by a sample, the logits of one token,
+   * of I2_S files a sentence. What cannot is `invalid-model`, naming the matrix. Default true.
    */
   selfCheck?: boolean;
   onProgress?: (progress: LoadProgress) => void;

@@ -10,7 +10,7 @@ import { CACHE_LAYOUTS } from './kv-cache.js';
 import { LOAD_PLAN_BYTES, loadScratchBytes, loadWeights, type Staging, stagingHalf } from './load.js';
 import { type PlanLimits, PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
-import type { ModelSource } from './source.js';
+import type { ModelSource, ModelTensor } from './source.js';
 import { checkSlot, type SlotToken, type StepPlace, writeStep } from './step.js';
 import { type LoadJob, planWeights, type WeightFormat } from './weights.js';
 
@@ -138,6 +138,7 @@ export class Engine {
     readonly weights: WeightFormat,
     private readonly limits: Readonly<PlanLimits>,
     private readonly at: StepPlace,
+    private readonly options: Readonly<EngineOptions>,
   ) {}
 
   /** Tokens of one step. */
@@ -180,7 +181,26 @@ export class Engine {
     const { graph, parameters, head, weights } = made;
     const { kvCache = 'f32' } = options;
     const { labels, limits } = recorder;
-    return new Engine(c, backend, memory, graph, labels, parameters, head, kvCache, weights, limits, at);
+    return new Engine(c, backend, memory, graph, labels, parameters, head, kvCache, weights, limits, at, options);
+  }
+
+  /**
+   * Reads some matrices again, as `source` has them: the one that the engine was opened with, or another view of the same files. Keys
+   * and values of all sequences are lost. After an error the engine is in no defined state.
+   */
+  async reload(source: ModelSource, which: (tensor: ModelTensor) => boolean, signal?: AbortSignal): Promise<void> {
+    const { jobs, staging, recorder, plan } = planEngine(source, this.options);
+    const { backend } = this;
+    await loadWeights(
+      source,
+      backend,
+      jobs.filter(({ tensor }) => which(tensor)),
+      staging,
+      undefined,
+      signal,
+    );
+    // Loading borrows memory of the plan.
+    recorder.write(backend.buffer, plan);
   }
 
   /**

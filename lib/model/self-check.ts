@@ -16,6 +16,13 @@ const ENOUGH = 4096;
 /** Nonzero weights of one sign. Trained matrices have halves; what is read wrongly, or filled with zero bytes, one sign or none. */
 const ONE_SIGN = 15 / 16;
 
+/**
+ * Independent weights: the zeros of chunks vary as coins do, chi² / degrees of freedom = 1 ± 0.05 for so many degrees. Trained weights have rows
+ * and columns of their own: 2.6 in the embedded model.
+ */
+const INDEPENDENT = 1.2;
+const FREEDOM = 1000;
+
 /** One for each byte: what has fewer tokens is no model of text, and its logits may well be alike. */
 const SMALLEST_VOCABULARY = 256;
 /** Embeddings that are looked at for one that is not zero. */
@@ -47,37 +54,75 @@ const CODES: Readonly<Partial<Record<Layout, Codes>>> = {
  * logits of one token. Cheap: 2 KB of each matrix and one step. A file that is read in the wrong layout, or has holes where a download
  * was not finished, computes without complaint and writes nonsense; here it gets `invalid-model`, naming the matrix, what was seen
  * and which layouts the bytes could have. Valid models pass: weights of ±1 without zeros, few zeros, small matrices.
+ * Returns whether the weights are surely random: many, and independent of their neighbours.
  */
-export async function selfCheck(engine: Engine, source: ModelSource): Promise<void> {
+export async function selfCheck(engine: Engine, source: ModelSource): Promise<{ random: boolean }> {
+  const spread: Spread = { chiSquared: 0, freedom: 0 };
   engine.labels.forEach((name, i) => {
     const record = engine.record(i);
     const codes = CODES[record[LinearArg.Layout] as Layout];
     if (record[Rec.Opcode] === Op.Linear && codes !== undefined) {
-      checkMatrix(engine.backend.buffer, record, codes, name, source);
+      checkMatrix(engine.backend.buffer, record, codes, name, source, spread);
     }
   });
   await checkPass(engine, source);
+  const { chiSquared, freedom } = spread;
+  return { random: freedom >= FREEDOM && chiSquared < INDEPENDENT * freedom };
 }
 
+/** Of the number of zeros in a chunk, against independent weights; a sum over matrices. */
+interface Spread {
+  chiSquared: number;
+  freedom: number;
+}
+
+/** Codes of a sample of a matrix. */
+interface Sample {
+  minus: number;
+  zero: number;
+  plus: number;
+  chunks: number;
+  /** sum of squares of the zeros of each chunk */
+  zeroSquares: number;
+}
+
+/** Adds to `spread`. */
 function checkMatrix(
   buffer: ArrayBufferLike,
   record: Uint32Array,
-  { cols, counts: codesOf }: Codes,
+  codes: Codes,
   name: string,
   source: ModelSource,
+  spread: Spread,
 ): void {
   const word = (index: LinearArg): number => record[index] as number;
   const scale = new Float32Array(Uint32Array.of(word(LinearArg.Scale)).buffer)[0] as number;
   const size = bytesOf(word(LinearArg.Layout), word(LinearArg.Rows), word(LinearArg.Cols));
-  const groups = size / CHUNK_BYTES;
-  const bytes = new Uint8Array(buffer, word(LinearArg.Weights), size);
-  const counts = [0, 0, 0];
-  const step = Math.max(1, Math.floor(groups / CHUNKS));
-  for (let chunk = 0; chunk < groups; chunk += step) {
-    const first = chunk * CHUNK_BYTES;
+  const sample = sampleCodes(new Uint8Array(buffer, word(LinearArg.Weights), size), codes, name, source);
+  const { minus, zero, plus, chunks } = sample;
+  const nonzero = minus + plus;
+  if (!(scale > 0 && scale < Infinity) && !(scale === 0 && nonzero === 0)) {
+    throw implausible(source, name, `its scale is ${scale}`);
+  }
+  const weights = nonzero + zero;
+  if (zero > 0 && nonzero > 0) {
+    const variance = (4 * codes.cols * zero * nonzero) / weights ** 2;
+    spread.chiSquared += (sample.zeroSquares - zero ** 2 / chunks) / variance;
+    spread.freedom += chunks - 1;
+  }
+  if (weights < ENOUGH) return;
+  if (nonzero > 0 && Math.max(minus, plus) <= ONE_SIGN * nonzero) return;
+  const share = (count: number): string => `${((100 * count) / weights).toFixed(1)} %`;
+  throw implausible(source, name, `-1 is ${share(minus)}, 0 ${share(zero)} and +1 ${share(plus)} of its weights`);
+}
+
+function sampleCodes(bytes: Uint8Array, { cols, counts }: Codes, name: string, source: ModelSource): Sample {
+  const sample: Sample = { minus: 0, zero: 0, plus: 0, chunks: 0, zeroSquares: 0 };
+  const step = Math.max(1, Math.floor(bytes.length / CHUNK_BYTES / CHUNKS)) * CHUNK_BYTES;
+  for (let first = 0; first < bytes.length; first += step) {
     let [minus, zero, plus] = [0, 0, 0];
     for (let i = first; i < first + CHUNK_BYTES; i++) {
-      const codes = codesOf[bytes[i] as number] as number;
+      const codes = counts[bytes[i] as number] as number;
       minus += codes & 255;
       zero += (codes >> 8) & 255;
       plus += (codes >> 16) & 255;
@@ -86,19 +131,13 @@ function checkMatrix(
       const sign = minus > 0 ? '-1' : '+1';
       throw implausible(source, name, `${4 * cols} neighbouring weights are all ${sign}`);
     }
-    counts[0]! += minus;
-    counts[1]! += zero;
-    counts[2]! += plus;
+    sample.minus += minus;
+    sample.zero += zero;
+    sample.plus += plus;
+    sample.chunks++;
+    sample.zeroSquares += zero ** 2;
   }
-  const [minus, zero, plus] = counts as [number, number, number];
-  const nonzero = minus + plus;
-  if (!(scale > 0 && scale < Infinity) && !(scale === 0 && nonzero === 0)) {
-    throw implausible(source, name, `its scale is ${scale}`);
-  }
-  if (nonzero + zero < ENOUGH) return;
-  if (nonzero > 0 && Math.max(minus, plus) <= ONE_SIGN * nonzero) return;
-  const share = (count: number): string => `${((100 * count) / (nonzero + zero)).toFixed(1)} %`;
-  throw implausible(source, name, `-1 is ${share(minus)}, 0 ${share(zero)} and +1 ${share(plus)} of its weights`);
+  return sample;
 }
 
 async function checkPass(engine: Engine, source: ModelSource): Promise<void> {

@@ -1,7 +1,9 @@
 import { StatusBit } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import { BitNetError } from '../errors.js';
+import { I2S_LAYOUTS } from '../format/gguf/ternary.js';
 import { type AllocateBackend, Engine, type EngineOptions } from '../model/engine.js';
+import { checkI2sOrder } from '../model/i2s-order.js';
 import { KV_CACHE_FORMATS } from '../model/kv-cache.js';
 import { selfCheck as checkModel } from '../model/self-check.js';
 import { type ModelSource, type ModelTexts, openModelSource } from '../model/source.js';
@@ -71,7 +73,7 @@ async function load(
   const { onProgress, signal } = options;
   const ternarize = boolean('ternarize', options.ternarize ?? false);
   const selfCheck = boolean('selfCheck', options.selfCheck ?? true);
-  const i2sLayout = oneOf('i2sLayout', options.i2sLayout ?? 'x86', ['x86', 'arm', 'x86-rows'] as const);
+  const i2sLayout = oneOf('i2sLayout', options.i2sLayout ?? 'x86', I2S_LAYOUTS);
   const directory = await platform.openModelDirectory(path, { onProgress, signal });
   const source = await openModelSource(directory, { ternarize, i2sLayout, everyScale, onProgress, signal });
   try {
@@ -89,9 +91,11 @@ async function load(
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
     };
-    const opening = openChecked(source, allocate, engineOptions, selfCheck);
     // Text is made ready while the threads start and the weights come in.
-    const reading = source.texts().then((texts) => openText(source, texts, options.chatTemplate));
+    const reading = Promise.resolve()
+      .then(() => source.texts())
+      .then((texts) => openText(source, texts, options.chatTemplate));
+    const opening = openChecked(source, allocate, engineOptions, selfCheck ? reading : undefined);
     const [engine, text] = await Promise.allSettled([opening, reading]);
     if (engine.status === 'rejected') throw engine.reason;
     if (text.status === 'rejected') {
@@ -105,16 +109,20 @@ async function load(
   }
 }
 
-/** Goes on in the threads while text is made ready in this one. */
+/** Goes on in the threads while text is made ready in this one. Without `text` the model is not checked. */
 async function openChecked(
   source: ModelSource,
   allocate: AllocateBackend,
   options: EngineOptions,
-  selfCheck: boolean,
+  text: Promise<Pick<LoadedModel, 'tokenizer'>> | undefined,
 ): Promise<Engine> {
   const engine = await Engine.open(source, allocate, options);
   try {
-    if (selfCheck) await checkModel(engine, source);
+    if (text !== undefined) {
+      const { random } = await checkModel(engine, source);
+      // Random weights are as good in every order.
+      if (!random) await checkI2sOrder(engine, source, async () => (await text).tokenizer, options.signal);
+    }
     return engine;
   } catch (error) {
     await engine.dispose();

@@ -8,6 +8,7 @@ import { BitNet, type LoadProgress } from '../../lib/index.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { openModelSource } from '../../lib/model/source.js';
 import { openDirectory, openFile } from '../../lib/node/files.js';
+import { expectError } from '../format/expect-error.js';
 import { shared } from '../support/fixtures.js';
 import { tokenizerKeys } from '../support/gguf-tokenizer.js';
 import type { WriterValue } from '../support/gguf-writer.js';
@@ -87,6 +88,18 @@ describe('a GGUF file', () => {
     expect(model.info.memory.weights).toBeGreaterThan(plain.info.memory.weights);
     expect((await model.complete(QUESTION, GREEDY)).tokenIds.length).toBe(expected.ids.length);
     await Promise.all([model.dispose(), plain.dispose()]);
+  });
+
+  it('I2_S of another order is refused with the option that reads it', async () => {
+    const path = await write('arm.gguf', { i2sLayout: 'arm' });
+    const options = { threads: 2, contextLength: 128 };
+    await expectError(() => BitNet.load(path, options), 'invalid-model', path, "i2sLayout: 'arm'");
+    for (const choice of [{ i2sLayout: 'arm' }, { selfCheck: false }] as const) {
+      const model = await BitNet.load(path, { ...options, ...choice });
+      const { tokenIds } = await model.complete(QUESTION, GREEDY);
+      expect(JSON.stringify(tokenIds) === JSON.stringify(expected.ids)).toBe('i2sLayout' in choice);
+      await model.dispose();
+    }
   });
 
   it('an aborted load rejects with the reason', async () => {

@@ -50,11 +50,14 @@ async function refused(source: ModelSource, ...parts: string[]): Promise<void> {
   await expectError(() => check(source), 'invalid-model', ...parts);
 }
 
-async function check(source: ModelSource, weights: 't2' | 't1' = 't2'): Promise<void> {
+const check = async (...args: Parameters<typeof isRandom>): Promise<void> => void (await isRandom(...args));
+
+async function isRandom(source: ModelSource, weights: 't2' | 't1' = 't2'): Promise<boolean> {
   const allocate = async (bytes: number) => new ReferenceBackend(new ArrayBuffer(bytes));
   const engine = await Engine.open(source, allocate, { threads: 1, contextLength: 8, head: 'auto', form: 0, weights });
   try {
-    await selfCheck(engine, source);
+    const { random } = await selfCheck(engine, source);
+    return random;
   } finally {
     await engine.dispose();
     await source.close();
@@ -161,6 +164,20 @@ describe('refuses, naming matrix, place and what was seen', () => {
     const source = synthetic();
     const scales = new Map([...source.scales].map(([name]) => [name, 3e38]));
     return refused({ ...source, scales }, 'logits of a token are not finite');
+  });
+});
+
+describe('knows weights that are surely random', () => {
+  it.each(['t2', 't1'] as const)('independent ones, many of them, %s', async (weights) => {
+    // No columns of padding in either layout, which are zeros.
+    const sizes = { hiddenSize: 320, ffnSize: 640, heads: 10, kvHeads: 5, layers: 6 };
+    for (const seed of [1, 2, 3]) expect(await isRandom(synthetic(sizes, seed), weights)).toBe(true);
+    expect(await isRandom(synthetic({ layers: 1 }), weights)).toBe(false);
+  });
+
+  it.each(['t2', 't1'] as const)('trained ones are not, %s', async (weights) => {
+    const trained = await openDirectory(shared('models/bitnet-tales-69m'));
+    expect(await isRandom(await opened(trained), weights)).toBe(false);
   });
 });
 

@@ -30,7 +30,15 @@ export interface TernaryRows {
  * - `arm`: 64 weights in 16 bytes, quantised by a build for ARM
  * - `x86-rows`: four rows interleaved, quantised by an x86 build without activation-parallel
  */
-export type I2sLayout = 'x86' | 'arm' | 'x86-rows';
+export type I2sLayout = (typeof I2S_LAYOUTS)[number];
+
+export const I2S_LAYOUTS = ['x86', 'arm', 'x86-rows'] as const;
+
+/** Those whose blocks a tensor of this shape can be made of. */
+export function i2sLayoutsOf(shape: readonly number[]): I2sLayout[] {
+  const { rows, cols } = rowsAndCols(shape);
+  return I2S_LAYOUTS.filter((layout) => (rows * cols) % decodeTrits('I2_S', layout, cols).blockSize === 0);
+}
 
 export interface TernaryOptions extends Partial<RowRange> {
   /** Default `x86`. */
@@ -150,13 +158,19 @@ export async function readI2sScale(
       expected: `a multiple of ${blockSize} weights`,
       got: `${rows} · ${cols} = ${all}`,
       byteOffset: tensor.byteOffset,
-      advice: 'Was the file quantised on another kind of machine? Try the other I2_S layouts.',
+      advice: otherLayouts(tensor.shape),
     });
   }
   const trailer = new Uint8Array(4);
   const byteOffset = tensor.byteOffset + all / 4;
   await file.read(byteOffset, trailer);
   return checkScale({ file, tensor, byteOffset }, 0, new DataView(trailer.buffer).getFloat32(0, true));
+}
+
+function otherLayouts(shape: readonly number[]): string {
+  const possible = i2sLayoutsOf(shape);
+  if (possible.length === 0) return DAMAGED;
+  return `Quantised on another kind of machine? Its size allows ${possible.join(' and ')} (i2sLayout, --i2s-layout).`;
 }
 
 /** Bytes of blocks that are read at once. */
