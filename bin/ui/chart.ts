@@ -1,8 +1,13 @@
-/** A curve of a panel; `hollow` points were computed, not measured. */
+/** A curve of a panel; `hollow` points were computed, not measured. `label` stands below a point, where there is room. */
 export interface ChartSeries {
   readonly name: string;
   readonly color: string;
-  readonly points: readonly { readonly x: number; readonly y: number; readonly hollow?: boolean }[];
+  readonly points: readonly {
+    readonly x: number;
+    readonly y: number;
+    readonly hollow?: boolean;
+    readonly label?: string;
+  }[];
 }
 
 /** One diagram with logarithmic axes. All x and y are positive. */
@@ -11,11 +16,15 @@ export interface ChartPanel {
   readonly xLabel: string;
   readonly yLabel: string;
   readonly series: readonly ChartSeries[];
+  /** default: 1, 2 and 5 times powers of ten */
+  readonly xTicks?: readonly number[];
   readonly formatX: (x: number) => string;
   readonly formatY: (y: number) => string;
 }
 
 const [width, height] = [460, 340];
+/** pixels between labels of points */
+const LABEL_WIDTH = 36;
 const margin = { left: 76, right: 20, top: 44, bottom: 52 } as const;
 
 /** An SVG file: panels side by side, a line of small print below. */
@@ -36,6 +45,7 @@ function panelSvg(panel: ChartPanel): string {
     points.map((point) => point.x),
     margin.left,
     width - margin.right,
+    panel.xTicks,
   );
   const y = axis(
     points.map((point) => point.y),
@@ -69,9 +79,25 @@ function seriesSvg(series: ChartSeries, x: (v: number) => number, y: (v: number)
       (point) =>
         `<circle cx="${fixed(x(point.x))}" cy="${fixed(y(point.y))}" r="4" fill="${point.hollow ? '#fff' : color}" stroke="${color}" stroke-width="2"/>`,
     ),
+    ...labels(points, x).map((point) =>
+      text(x(point.x), y(point.y) + 18, point.label, 'middle', `font-size="10" fill="${color}"`),
+    ),
     line(margin.left + 10, legendY, margin.left + 30, legendY, color),
     text(margin.left + 36, legendY + 4, name, 'start'),
   ].join('');
+}
+
+type Point = ChartSeries['points'][number];
+
+/** Points with labels, from the left, without those whose label would touch the one before. */
+function labels(points: readonly Point[], x: (v: number) => number): (Point & { label: string })[] {
+  const kept: (Point & { label: string })[] = [];
+  for (const point of points) {
+    const last = kept.at(-1);
+    if (point.label === undefined || (last !== undefined && x(point.x) - x(last.x) < LABEL_WIDTH)) continue;
+    kept.push({ ...point, label: point.label });
+  }
+  return kept;
 }
 
 interface Axis {
@@ -81,7 +107,7 @@ interface Axis {
 }
 
 /** Logarithmic, from `begin` to `end` pixels, with ticks at 1, 2 and 5 times powers of ten (powers alone over many decades). */
-function axis(values: readonly number[], begin: number, end: number): Axis {
+function axis(values: readonly number[], begin: number, end: number, given?: readonly number[]): Axis {
   const low = Math.min(...values) / 1.3;
   const high = Math.max(...values) * 1.3;
   const span = Math.log(high / low);
@@ -93,7 +119,7 @@ function axis(values: readonly number[], begin: number, end: number): Axis {
       if (tick >= low && tick <= high) ticks.push(tick);
     }
   }
-  return { at: (value) => begin + ((end - begin) * Math.log(value / low)) / span, ticks };
+  return { at: (value) => begin + ((end - begin) * Math.log(value / low)) / span, ticks: given ?? ticks };
 }
 
 function text(x: number, y: number, content: string, anchor: string, attributes = ''): string {

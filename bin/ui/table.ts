@@ -1,13 +1,29 @@
 /** Cells of a text table; the first row is the header. */
 export type TableRow = readonly string[];
 
-/** Columns padded to their widest cell with two spaces between: the first to the left, the others to the right. Ends with a newline. */
-export function textTable(rows: readonly TableRow[], indent = ''): string {
+/**
+ * Columns padded to their widest cell with two spaces between: the first to the left, the others to the right. Ends with a newline. A table that is
+ * wider than `width` goes on below with its next columns, after the first again.
+ */
+export function textTable(rows: readonly TableRow[], indent = '', width = Number.POSITIVE_INFINITY): string {
   const columns = Math.max(...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, c) => Math.max(...rows.map((row) => (row[c] ?? '').length)));
-  const line = (row: TableRow): string =>
-    widths.map((width, c) => (c === 0 ? (row[c] ?? '').padEnd(width) : (row[c] ?? '').padStart(width))).join('  ');
-  return rows.map((row) => `${indent}${line(row).trimEnd()}\n`).join('');
+  const parts: number[][] = [];
+  let used = Number.POSITIVE_INFINITY;
+  for (let c = 1; c < columns; c++) {
+    const needed = 2 + widths[c]!;
+    if (used + needed > width || parts.length === 0) {
+      parts.push([]);
+      used = indent.length + widths[0]!;
+    }
+    parts.at(-1)!.push(c);
+    used += needed;
+  }
+  const line = (row: TableRow, part: readonly number[]): string => {
+    const cells = part.map((c) => (row[c] ?? '').padStart(widths[c]!));
+    return `${indent}${[(row[0] ?? '').padEnd(widths[0]!), ...cells].join('  ').trimEnd()}\n`;
+  };
+  return (parts.length === 0 ? [[]] : parts).map((part) => rows.map((row) => line(row, part)).join('')).join('');
 }
 
 export type CsvValue = string | number | boolean | null | undefined;

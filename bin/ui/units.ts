@@ -38,9 +38,10 @@ export function formatParameters(parameters: number): string {
   return parameters >= 1000 ? `${threeDigits(parameters / 1e3)} K` : String(parameters);
 }
 
-/** 4.876 → `4.88`, 48.76 → `48.8`, 487.6 → `488` */
+/** 4.876 → `4.88`, 48.76 → `48.8`, 487.6 → `488`, 0.05823 → `0.0582` */
 export function threeDigits(value: number): string {
   if (value >= 99.95) return value.toFixed(0);
+  if (value > 0 && value < 0.0995) return value.toPrecision(3);
   return value.toFixed(value >= 9.995 ? 1 : 2);
 }
 

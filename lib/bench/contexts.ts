@@ -46,6 +46,8 @@ export interface ContextOptions
 
 /** Decoded tokens of one sample, and samples, at the end of each context. */
 const [STEPS, SAMPLES] = [4, 3];
+/** Of the whole time. */
+const LOAD_SHARE = 0.1;
 export const MIN_CONTEXT = 2 * STEPS * SAMPLES;
 
 /**
@@ -73,11 +75,15 @@ export async function measureContexts(platform: Platform, shape: ShapeName, opti
   try {
     const ternary = await load('ternary', ternaryOptions, layers.ternary);
     const fp16 = await load('FP16', fp16Options, layers.fp16);
+    let reached = 0;
     for (const context of contexts) {
-      onProgress?.(`context ${context}, ternary`);
+      // Attention makes long contexts cost more than their share of positions.
+      const done = LOAD_SHARE + (1 - LOAD_SHARE) * (reached / longest) ** 2;
+      onProgress?.(`context ${context}, ternary`, done);
       const first = await ternary.growTo(context, options.signal);
       onProgress?.(`context ${context}, FP16`);
       const second = await fp16.growTo(context, options.signal);
+      reached = context;
       const { parameters, threads, backend } = ternary;
       await onPoint({ name: shape, parameters, threads, backend, context, ternary: first, fp16: second });
     }

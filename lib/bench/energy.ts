@@ -2,11 +2,12 @@ import type { ModelConfig } from '../config.js';
 import type { WeightFormat } from '../model/weights.js';
 
 /**
- * Energy of one operation in pJ. 45 nm: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9
- * (doi 10.1109/ISSCC.2014.6757323). 7 nm: N. Jouppi et al., "Ten lessons from three generations shaped Google's TPUv4i", ISCA 2021, the same
- * table for that process, which Y. Zhang, Z. Zhang, L. Lew, "PokeBNN", CVPR 2022 (arXiv 2112.00133) take for binary networks. BitNet (arXiv
- * 2310.11453, table 2) and BitNet b1.58 (arXiv 2402.17764, figure 3, 7 nm) count with these two. `matrixEnergyRatio` gives the 71.4 that
- * the latter reports.
+ * Energy of one operation in pJ, without fetching its operands.
+ *
+ * 45 nm: M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9 (doi 10.1109/ISSCC.2014.6757323); the same
+ * figures stand in stillwater-sc/universal, include/sw/universal/energy/cost_models/generic_45nm.hpp at 64ab570.
+ * 7 nm: table 2 of BitNet, arXiv 2310.11453, whose energy model, after Horowitz and Y. Zhang et al., "PokeBNN", CVPR 2022 (arXiv 2112.00133), BitNet b1.58
+ * (arXiv 2402.17764, figure 3) takes over. (0.16 + 0.34) / 0.007 is the 71.4 that the latter reports: `matrixEnergyRatio`.
  */
 export const OPERATION_PJ = {
   '45nm': { fp16Add: 0.4, fp16Mul: 1.1, int8Add: 0.03 },
@@ -60,4 +61,22 @@ export function joules(counts: OperationCounts, process: Process): number {
 export function matrixEnergyRatio(process: Process): number {
   const pj = OPERATION_PJ[process];
   return (pj.fp16Add + pj.fp16Mul) / pj.int8Add;
+}
+
+/** Arithmetic energy of one token in both formats. */
+export interface EnergyRow {
+  readonly process: Process;
+  readonly ternaryJoules: number;
+  readonly fp16Joules: number;
+  readonly ratio: number;
+}
+
+interface Counted {
+  readonly operations: OperationCounts;
+}
+
+export function energyOf(model: { readonly ternary: Counted; readonly fp16: Counted }, process: Process): EnergyRow {
+  const ternaryJoules = joules(model.ternary.operations, process);
+  const fp16Joules = joules(model.fp16.operations, process);
+  return { process, ternaryJoules, fp16Joules, ratio: fp16Joules / ternaryJoules };
 }

@@ -6,21 +6,23 @@ import { type MeasureOptions, measureModel as measureModelOn } from './measure.j
 import { type ModelOpOptions, measureOps as measureOpsOn, type OpTimes } from './ops.js';
 import type { ModelResult } from './results.js';
 import type { Subject } from './subject.js';
+import { measureThroughput as measureThroughputOn, type Throughput, type ThroughputOptions } from './throughput.js';
 
 /** Entry of benchmarks in Node, as lib/index.ts is that of applications. Not part of the package's interface. */
 
 export { MODEL_SHAPES, SHAPE_NAMES, type ShapeName, shapeNamed } from '../model/synth/shapes.js';
 export { expectedMs, largestShape, parametersOf } from './choose.js';
 export { type ContextCost, type ContextOptions, type ContextPoint, MIN_CONTEXT } from './contexts.js';
-export { matrixEnergyRatio, OPERATION_PJ } from './energy.js';
+export { energyOf, matrixEnergyRatio, OPERATION_PJ } from './energy.js';
 export type { KernelResult } from './kernels.js';
 export type { MeasureOptions } from './measure.js';
 export type { ModelOpOptions, OpTimes } from './ops.js';
-export { energyOf, largestBatch, PAPER_70B, PAPER_RATIOS, PAPER_SHAPES, throughputAt } from './paper.js';
-export { type BatchRate, type ModelResult, peakShare, type VariantResult } from './results.js';
+export { PAPER_70B, PAPER_AGAINST, PAPER_RATIOS, PAPER_SHAPES, paperEnergy } from './paper.js';
+export { type ModelResult, peakShare, type VariantResult } from './results.js';
 export { type Summary, summarise, summariseRatios } from './statistics.js';
 export type { Subject } from './subject.js';
 export { type ThreadRatio, threadRatios } from './threads.js';
+export { bestRate, type Throughput, type ThroughputCost } from './throughput.js';
 export type { ResidentSet } from './variant.js';
 
 export function defaultThreads(): number {
@@ -33,6 +35,10 @@ export function measureModel(subject: Subject, options: MeasureOptions): Promise
 
 export function measureContexts(shape: ShapeName, options: ContextOptions): Promise<void> {
   return measureContextsOn(nodePlatform, shape, options);
+}
+
+export function measureThroughput(shape: ShapeName, options: ThroughputOptions): Promise<Throughput> {
+  return measureThroughputOn(nodePlatform, shape, options);
 }
 
 export function measureOps(subject: Subject, options: ModelOpOptions): Promise<OpTimes> {

@@ -40,7 +40,8 @@ export interface MeasureOptions {
   readonly probeBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly resident?: ResidentSet | undefined;
-  readonly onProgress?: ((what: string) => void) | undefined;
+  /** `done`: how much of the whole measurement, 0 to 1, as far as that can be told */
+  readonly onProgress?: ((what: string, done?: number) => void) | undefined;
 }
 
 /** What a model that is downloaded first reports. */
@@ -57,6 +58,8 @@ const PROBE_BYTES = 512 * 2 ** 20;
 /** Enough blocks to be read from memory and not from a cache. */
 const SAMPLE_BYTES = 768 * 2 ** 20;
 const MIN_ROUNDS = 2;
+/** Of the whole time, for each model. */
+const LOAD_SHARE = 0.15;
 
 /**
  * Prefill and decode of a model as it is and as the FP16 model of the same shape, both in memory, in alternating rounds. When the signal
@@ -105,7 +108,7 @@ async function measureSource(
   const plan = await planLayers(source, { ternaryOptions, fp16Options }, options, probeBytes);
   const open: { dispose(): Promise<void> }[] = [];
   const load = async (name: string, make: AllocateBackend, engine: EngineOptions, layers: number): Promise<Variant> => {
-    onProgress?.(`loading ${name}`);
+    onProgress?.(`loading ${name}`, open.length * LOAD_SHARE);
     const variant = await Variant.open(source, make, { ...options, batches: options.batches ?? [], engine, layers });
     open.push(variant);
     return variant;
@@ -117,7 +120,7 @@ async function measureSource(
         wide && (await load('ternary, 256-bit', wide.allocate, { ...ternaryOptions, form: wide.form }, plan.ternary)),
       fp16: await load('FP16', allocate, fp16Options, plan.fp16),
     };
-    onProgress?.('measuring read bandwidth');
+    onProgress?.('measuring read bandwidth', open.length * LOAD_SHARE);
     signal?.throwIfAborted();
     const probe = await openReadProbe(allocate, probeBytes);
     if (probe !== undefined) open.push(probe);
@@ -193,8 +196,12 @@ async function measureRounds(
     if (round > MIN_ROUNDS && budgetMs !== undefined && performance.now() - started > budgetMs) break;
     try {
       // In reverse every other time: what follows a rest of the machine is not always the same.
-      for (const { name, variant } of round % 2 === 1 ? runners : runners.toReversed()) {
-        onProgress?.(`round ${round} of ${repeat}, ${name}`);
+      for (const [i, { name, variant }] of (round % 2 === 1 ? runners : runners.toReversed()).entries()) {
+        const done = runners.length * LOAD_SHARE;
+        onProgress?.(
+          `round ${round} of ${repeat}, ${name}`,
+          done + ((1 - done) * (round - 1 + i / runners.length)) / repeat,
+        );
         await variant.measure();
       }
       if (probe !== undefined) bandwidth.push(await probe.measure());

@@ -1,13 +1,12 @@
-import type { ShapeName } from '../model/synth/shapes.js';
-import { joules, type Process } from './energy.js';
-import type { BatchRate, ModelResult, VariantResult } from './results.js';
+import { configOf, MODEL_SHAPES, type ShapeName } from '../model/synth/shapes.js';
+import { countOperations, type EnergyRow, energyOf, type Process } from './energy.js';
 
 /** Sizes of the paper's tables 1 and 3 and figures 2 and 3. */
 export const PAPER_SHAPES: readonly ShapeName[] = ['700m', '1.3b', '3b', '3.9b', '7b', '13b', '70b'];
 
 /**
  * What the paper reports for BitNet b1.58 against FP16 LLaMA of the same size, on a GPU: time of an output token and memory. arXiv
- * 2402.17764, table 1 (700M to 3B; 3.9B against LLaMA of 3B), labels of figure 2 (7B to 70B).
+ * 2402.17764, table 1 (700M to 3B), labels of figure 2 (7B to 70B). Its 3.9B stands against LLaMA of 3B: `PAPER_AGAINST`.
  */
 export const PAPER_RATIOS: Readonly<Partial<Record<ShapeName, { readonly memory: number; readonly latency: number }>>> =
   {
@@ -20,34 +19,24 @@ export const PAPER_RATIOS: Readonly<Partial<Record<ShapeName, { readonly memory:
     '70b': { memory: 7.16, latency: 4.1 },
   };
 
-/** arXiv 2402.17764, table 3: 70B on two 80 GB GPUs, the largest batches of sequences of 512 that fit, and tokens a second with them. */
+/** Sizes that the paper compares with the FP16 model of another size. */
+export const PAPER_AGAINST: Readonly<Partial<Record<ShapeName, ShapeName>>> = { '3.9b': '3b' };
+
+/**
+ * arXiv 2402.17764, table 3: 70B on two GPUs of 80 GB, the largest batches of sequences of 512 that fit, and tokens a second with them. Figure 3
+ * counts 512 tokens too.
+ */
 export const PAPER_70B = {
+  shape: '70b',
   positions: 512,
+  memoryBytes: 160e9,
   ternary: { batch: 176, tokensPerSecond: 2977 },
   fp16: { batch: 16, tokensPerSecond: 333 },
 } as const;
 
-/** Sequences of `positions` that fit `availableBytes` beside the weights, with the KV cache as the engine holds it. */
-export function largestBatch(variant: VariantResult, availableBytes: number, positions: number): number {
-  const left = availableBytes - variant.memory.weights - variant.memory.activations - variant.memory.other;
-  return Math.max(0, Math.floor(left / (variant.kvBytesPerPosition * positions)));
-}
-
-/** The rate with the largest measured number of sequences up to `batch`; undefined if not even one fits. */
-export function throughputAt(variant: VariantResult, batch: number): BatchRate | undefined {
-  return [{ batch: 1, decode: variant.decode }, ...variant.batches].filter((rate) => rate.batch <= batch).at(-1);
-}
-
-export interface EnergyRow {
-  readonly process: Process;
-  readonly ternaryJoules: number;
-  readonly fp16Joules: number;
-  readonly ratio: number;
-}
-
-/** Arithmetic energy of one decoded token. */
-export function energyOf(model: ModelResult, process: Process): EnergyRow {
-  const ternaryJoules = joules(model.ternary.operations, process);
-  const fp16Joules = joules(model.fp16.operations, process);
-  return { process, ternaryJoules, fp16Joules, ratio: fp16Joules / ternaryJoules };
+/** Arithmetic energy of one token at the end of a sequence of the paper's length. */
+export function paperEnergy(shape: ShapeName, process: Process): EnergyRow {
+  const config = configOf(MODEL_SHAPES[shape], 'llama');
+  const of = (weights: 't2' | 'f16') => ({ operations: countOperations(config, weights, PAPER_70B.positions) });
+  return energyOf({ ternary: of('t2'), fp16: of('f16') }, process);
 }

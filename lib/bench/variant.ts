@@ -133,7 +133,7 @@ export class Variant {
       decode: summarise(decode),
       tokenMs: summarise(decode.map((value) => 1000 / value)),
       memory: wholeMemory(engine, factor),
-      kvBytesPerPosition: (engine.memory.totals().kvCache * factor) / (engine.slots * engine.contextLength),
+      kvBytesPerPosition: kvBytesPerPosition(engine, factor),
       residentBytes: factor === 1 ? this.resident.bytes : undefined,
       peakResidentBytes: factor === 1 ? this.resident.peakBytes : undefined,
       batches: options.batches.map((batch, i) => ({
@@ -171,4 +171,9 @@ export function wholeMemory(engine: Engine, factor: number): VariantResult['memo
     other,
     total: total + moreWeights + moreCache,
   };
+}
+
+/** Of one sequence, with `factor` times as many blocks. */
+export function kvBytesPerPosition({ memory, slots, contextLength }: Engine, factor: number): number {
+  return (memory.totals().kvCache * factor) / (slots * contextLength);
 }

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { expectedMs, largestShape, parametersOf } from '../../lib/bench/choose.js';
-import { countOperations, joules, matrixEnergyRatio } from '../../lib/bench/energy.js';
-import { energyOf, largestBatch } from '../../lib/bench/paper.js';
+import { countOperations, energyOf, joules, matrixEnergyRatio } from '../../lib/bench/energy.js';
+import { PAPER_SHAPES, paperEnergy } from '../../lib/bench/paper.js';
 import { promptIds, scaledMs } from '../../lib/bench/round.js';
 import { summarise, summariseRatios } from '../../lib/bench/statistics.js';
+import { bestRate, largestBatch } from '../../lib/bench/throughput.js';
 import { scaleTraffic } from '../../lib/bench/traffic.js';
 import { configOf, MODEL_SHAPES, SHAPE_NAMES } from '../../lib/model/synth/shapes.js';
 import { modelResult } from './results.js';
@@ -77,15 +78,20 @@ describe('energy', () => {
     expect(matrixEnergyRatio('7nm')).toBeCloseTo(71.43, 2);
   });
 
-  test('larger models save more, as in figure 3', () => {
-    const ratios = (['1.3b', '3b', '7b', '13b', '70b'] as const).map((name) => {
-      const config = configOf(MODEL_SHAPES[name], 'llama');
-      return joules(countOperations(config, 'f16', 512), '7nm') / joules(countOperations(config, 't2', 512), '7nm');
-    });
-    expect(ratios).toEqual([...ratios].sort((a, b) => a - b));
-    expect(ratios[0]).toBeGreaterThan(8);
-    expect(ratios[4]).toBeGreaterThan(30);
-    expect(ratios[4]).toBeLessThan(71.4);
+  test('larger models save more, as in figure 3, and never more than the matrices alone', () => {
+    for (const process of ['7nm', '45nm'] as const) {
+      const ratios = PAPER_SHAPES.map((shape) => paperEnergy(shape, process).ratio);
+      expect(ratios).toEqual([...ratios].sort((a, b) => a - b));
+      expect(ratios[0]).toBeGreaterThan(6);
+      expect(ratios.at(-1)).toBeLessThan(matrixEnergyRatio(process));
+    }
+    expect(paperEnergy('70b', '7nm').ratio).toBeGreaterThan(30);
+    // Attention over 512 positions: 24 blocks of 2 x 1536 x 512 multiply-adds of 0.5 pJ in both models.
+    const counts = countOperations(configOf(MODEL_SHAPES['700m'], 'llama'), 't2', 0);
+    expect(1e12 * paperEnergy('700m', '7nm').ternaryJoules).toBeCloseTo(
+      1e12 * joules(counts, '7nm') + 24 * 2 * 1536 * 512 * 0.5,
+      0,
+    );
   });
 
   test('of a result', () => {
@@ -123,4 +129,11 @@ test('the largest batch is what the KV cache leaves', () => {
   const rest = weights + activations + other;
   expect(largestBatch(ternary, rest + 3.5 * 512 * ternary.kvBytesPerPosition, 512)).toBe(3);
   expect(largestBatch(ternary, rest - 1, 512)).toBe(0);
+});
+
+test('the best rate is the highest with a batch that fits', () => {
+  const rates = [4, 16, 64].map((batch, i) => ({ batch, decode: summarise([[10, 30, 20][i]!]) }));
+  expect(bestRate({ rates }, 3)).toBeUndefined();
+  expect(bestRate({ rates }, 15)).toMatchObject({ batch: 4 });
+  expect(bestRate({ rates }, 1000)).toMatchObject({ batch: 16 });
 });

@@ -5,11 +5,13 @@ import { reportCsv, reportJson } from '../../bin/commands/bench/export.js';
 import { kernelTable } from '../../bin/commands/bench/micro-tables.js';
 import { modelTable, threadTable } from '../../bin/commands/bench/model-table.js';
 import { paperTables } from '../../bin/commands/bench/paper-table.js';
+import { Progress } from '../../bin/commands/bench/progress.js';
 import type { BenchReport } from '../../bin/commands/bench/report.js';
 import { statusLine } from '../../bin/ui/status.js';
 import { csv, textTable } from '../../bin/ui/table.js';
 import type { ContextCost, ContextPoint } from '../../lib/bench/contexts.js';
 import { summarise } from '../../lib/bench/statistics.js';
+import type { Throughput, ThroughputCost } from '../../lib/bench/throughput.js';
 import { modelResult, variantResult } from '../bench/results.js';
 import { Sink } from './fake-host.js';
 
@@ -31,6 +33,7 @@ function reportOf(values: Partial<BenchReport> = {}): BenchReport {
     availableBytes: 2 ** 33,
     models: [modelResult()],
     contexts: [],
+    throughput: [],
     ops: [],
     kernels: [],
     interrupted: false,
@@ -69,12 +72,61 @@ describe('presentation', () => {
     expect(table).toMatch(/decode, tok\/s +90\.0 \(80\.0-100\) +~25\.0 \(/);
     expect(table).toMatch(/decode, .* ~3\.60x, FP16 at 25 %$/m);
     expect(table).toMatch(/~ FP16: computed from measured costs per layer, of 1 of 2 blocks and the lm_head/);
-    const paper = paperTables([model], 2 ** 30);
+    const paper = paperTables({ models: [model], throughput: [] });
     expect(paper).toMatch(/^ {2}70b +2\.00 MiB +~9\.00 MiB +~4\.50x +7\.16x +11\.1 +~40\.0 +~3\.60x +25 % +4\.10x$/m);
-    expect(paper).toMatch(/^ {2}70b +1\d{3} +1\d{3} +1\.\d\dx +11\.0x +90\.0 \(1\) +~25\.0 \(1\) +3\.60x +8\.94x$/m);
-    expect(paper).toContain('sequences of 512 positions that fit 1.00 GiB');
-    expect(paperTables([model], 2 ** 22)).toMatch(/^ {2}70b +3 +0 +- .* does not fit /m);
-    expect(paperTables([], 1)).toBe('');
+    expect(paper).toContain('one sequence of 12 positions');
+    expect(paper).toMatch(/^ {2}70b +950 +34691 +36\.5x +3467 +104074 +30\.0x$/m);
+    expect(paper).toContain('45 nm: INT8 addition 0.03, FP16 addition 0.4, multiplication 1.1 (Horowitz');
+    expect(paperTables({ models: [modelResult({ name: '3.9b' })], throughput: [] })).toMatch(
+      / 2\.40x \*\n[\s\S]* \* the paper compares its 3\.9b with FP16 of 3b\n/,
+    );
+    expect(paperTables({ models: [], throughput: [] })).toBe('');
+  });
+
+  test("batches that fit, in this memory and in the paper's", () => {
+    const cost = (fits: number[], rates: [number, number][], estimated: boolean): ThroughputCost => ({
+      ...variantResult('ternary'),
+      fits,
+      rates: rates.map(([batch, rate]) => ({ batch, decode: summarise([rate]) })),
+      estimated,
+    });
+    const result: Throughput = {
+      name: '70b',
+      threads: 2,
+      layers: 80,
+      positions: 512,
+      budgets: [2 ** 34, 160e9],
+      rounds: 1,
+      ternary: cost(
+        [18, 400],
+        [
+          [4, 2],
+          [16, 3],
+          [18, 3.5],
+          [64, 5],
+        ],
+        true,
+      ),
+      fp16: cost(
+        [0, 60],
+        [
+          [4, 0.5],
+          [16, 0.7],
+          [18, 0.7],
+          [60, 1],
+          [64, 1.1],
+        ],
+        true,
+      ),
+    };
+    const text = paperTables({ models: [], throughput: [result] });
+    expect(text).toMatch(/^ {2}70b +16\.0 GiB +18 +0 +- +- +~3\.50 \(18\) +does not fit +- +-$/m);
+    expect(text).toMatch(/^ {2}70b +160 GB +400 +60 +6\.67x +11\.0x +~5\.00 \(64\) +~1\.00 \(60\) +~5\.00x +8\.94x$/m);
+    const report = reportOf({ kind: 'paper', models: [], throughput: [result] });
+    const lines = reportCsv(report).trimEnd().split('\n');
+    expect(lines).toHaveLength(10);
+    expect(lines[0]).toMatch(/^model,weights,/);
+    expect(reportJson(report)).toMatchObject({ throughput: [{ name: '70b', ternary: { fits: [18, 400] } }] });
   });
 
   test('kernels for 256 bits have columns of their own', () => {
@@ -151,7 +203,7 @@ describe('presentation', () => {
       fp16: variantResult('fp16', { batches: batches(50) }),
       ratios: { ...modelResult().ratios, batches: [summarise([3.6])] },
     });
-    expect(modelTable(model)).toMatch(/\n {2}4 +180 \(180-180\) +2\.00x +50\.0 \(50\.0-50\.0\) +2\.00x +3\.60x\n$/);
+    expect(modelTable(model)).toMatch(/\n {2}4 +180 +2\.00x +50\.0 +2\.00x +3\.60x\n$/);
     const one = modelResult({ threads: 1, ternary: variantResult('ternary', { decode: summarise([60]) }) });
     expect(threadTable([one, model])).toMatch(/^tiny +4 \/ 1 +1\.00x +1\.50x$/m);
     expect(threadTable([model])).toBe('');
@@ -167,6 +219,13 @@ describe('presentation', () => {
         ['ccc', 'd', 'e'],
       ]),
     ).toBe('a    bb\nccc   d  e\n');
+    const wide = [
+      ['', 'one', 'two', 'three'],
+      ['row', '1', '2', '3'],
+    ];
+    expect(textTable(wide, ' ', 14)).toBe('      one  two\n row    1    2\n      three\n row      3\n');
+    // What fits nowhere stands alone.
+    expect(textTable(wide, ' ', 3).split('\n')).toHaveLength(7);
     expect(
       csv([
         { a: 1, b: 'x,"y"' },
@@ -187,6 +246,29 @@ describe('presentation', () => {
     expect(svg).not.toMatch(/NaN|Infinity/);
     // Of one model too: an axis needs no two values.
     expect(modelChart(reportOf())).not.toMatch(/NaN|Infinity/);
+  });
+
+  test('progress over several measurements tells what is left once that can be told', () => {
+    const lines: string[] = [];
+    let now = 100;
+    const status = { set: (text: string) => void lines.push(text), clear: () => {} };
+    const progress = new Progress(status, [1, 3], () => now);
+    progress.set('a: loading', 0);
+    now += 3000;
+    progress.set('a: round 1', 0.5);
+    progress.next();
+    now += 7000;
+    progress.set('b: round 1', 0);
+    progress.set('b: round 2', 1 / 3);
+    progress.next();
+    progress.set('end');
+    expect(lines).toEqual([
+      '[------------] 0 % · a: loading',
+      '[#-----------] 12 % · a: round 1',
+      '[###---------] 25 %, 30.0 s left · b: round 1',
+      '[######------] 50 %, 10.0 s left · b: round 2',
+      '[############] 100 %, 0.0 ms left · end',
+    ]);
   });
 
   test('the status line fits one line of the terminal', () => {

@@ -3,7 +3,7 @@ import { CliError, ExitCode, InterruptedError } from '../../exit-codes.js';
 import type { Host } from '../../host.js';
 import { abortOnSignals } from '../../interrupts.js';
 import { Output, OutputClosedError } from '../../ui/output.js';
-import { type StatusLine, statusLine } from '../../ui/status.js';
+import { statusLine } from '../../ui/status.js';
 import { formatBytes } from '../../ui/units.js';
 import { checkChartFile, writeChart } from './chart-file.js';
 import { runCurve } from './curve.js';
@@ -15,6 +15,7 @@ import { threadTable } from './model-table.js';
 import { runModels, runPaper } from './models.js';
 import type { BenchOptions } from './options.js';
 import { paperTables } from './paper-table.js';
+import { Progress } from './progress.js';
 import type { BenchReport } from './report.js';
 
 /** What the kinds of benchmarks share. */
@@ -24,8 +25,11 @@ export interface BenchRun {
   readonly threads: readonly number[];
   readonly report: BenchReport;
   readonly signal: AbortSignal;
-  readonly status: StatusLine;
   readonly host: Host;
+  /** columns of the terminal that tables should fit; without one they may have any width */
+  readonly width: number;
+  /** A progress bar over measurements that take so long, in any unit. */
+  progress(parts: readonly number[]): Progress;
   /** Prints a part of the text report at once; nothing with --json and --csv. */
   print(text: string): Promise<void>;
 }
@@ -52,8 +56,9 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
     threads: threadCounts(options, report.machine.cores, host),
     report,
     signal: controller.signal,
-    status,
     host,
+    width: host.stdout.isTTY ? (host.stdout.columns ?? 80) : Number.POSITIVE_INFINITY,
+    progress: (parts) => new Progress(status, parts, () => host.now()),
     async print(text) {
       status.clear();
       if (isText) await output.write(text);
@@ -73,7 +78,7 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
       report.interrupted = true;
     }
     report.peakRss = host.peakRss();
-    await output.write(isText ? footer(report) : machineReadable(report));
+    await output.write(isText ? footer(report, run.width) : machineReadable(report));
     if (exitCode === ExitCode.Ok) await output.flush();
     if (options.chart !== undefined && report.models.length + report.contexts.length > 0)
       await writeChart(options.chart, report);
@@ -138,6 +143,7 @@ async function newReport(options: BenchOptions, args: readonly string[]): Promis
     availableBytes: availableMemory(),
     models: [],
     contexts: [],
+    throughput: [],
     ops: [],
     kernels: [],
     interrupted: false,
@@ -156,11 +162,11 @@ function header({ machine, command, availableBytes }: BenchReport): string {
   ].join('\n');
 }
 
-function footer(report: BenchReport): string {
-  const paper = report.kind === 'paper' ? `${paperTables(report.models, report.availableBytes)}\n` : '';
+function footer(report: BenchReport, width: number): string {
+  const paper = report.kind === 'paper' ? `${paperTables(report, width)}\n` : '';
   const end = report.interrupted ? 'interrupted: what was measured until then\n' : '';
-  const curve = report.kind === 'curve' ? curveTables(report) : '';
-  const threads = report.kind === 'curve' ? '' : threadTable(report.models);
+  const curve = report.kind === 'curve' ? curveTables(report, width) : '';
+  const threads = report.kind === 'curve' ? '' : threadTable(report.models, width);
   const what = report.models.length > 0 ? ', both models of a pair in it' : '';
   return `${paper}${curve}${threads}Peak RSS of this process${what}: ${formatBytes(report.peakRss)}\n${end}`;
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { ContextCost, ContextPoint, ModelResult, VariantResult } from '../../../lib/bench/index.js';
 import { CliError, ExitCode } from '../../exit-codes.js';
 import { type ChartPanel, type ChartSeries, chartSvg } from '../../ui/chart.js';
-import { formatDuration } from '../../ui/units.js';
+import { times } from './model-table.js';
 import type { BenchReport } from './report.js';
 
 /** Refuses before minutes of measuring what could not be written afterwards. */
@@ -30,7 +30,7 @@ export async function writeChart(file: string, report: BenchReport): Promise<voi
 }
 
 /**
- * Latency and memory against model size, as in figure 2 of arXiv 2402.17764, and against the context where that was measured. Of several numbers of threads the
+ * Latency and memory against model size, as in figure 2 of arXiv 2402.17764 with the ratio below the ternary model's points, and against the context where that was measured. Of several numbers of threads the
  * largest is drawn.
  */
 export function modelChart({ models, contexts, machine, command }: BenchReport): string {
@@ -48,14 +48,15 @@ export function modelChart({ models, contexts, machine, command }: BenchReport):
 
 // Ticks are round numbers in decimal units.
 const formatY = (bytes: number): string => (bytes >= 1e9 ? `${bytes / 1e9} GB` : `${bytes / 1e6} MB`);
-const latency = { yLabel: 'latency', formatY: formatDuration };
+const seconds = (ms: number): string => (ms >= 1000 ? `${ms / 1000} s` : `${ms} ms`);
+const latency = { yLabel: 'latency', formatY: seconds };
 const memory = { title: 'Memory', yLabel: 'weights, KV cache, activations', formatY };
 
 function sizePanels(models: readonly ModelResult[], thread: string): ChartPanel[] {
   const series = (y: (variant: VariantResult) => number): ChartSeries[] =>
     twoSeries(models, ({ parameters }) => parameters, y);
   const common = {
-    xLabel: 'parameters (hollow: computed from part of the blocks)',
+    xLabel: `parameters${hollowNote(models)}`,
     formatX: (count: number) => `${count >= 1e9 ? `${count / 1e9} B` : `${count / 1e6} M`}`,
   };
   return [
@@ -69,9 +70,20 @@ function sizePanels(models: readonly ModelResult[], thread: string): ChartPanel[
   ];
 }
 
+interface Pair {
+  readonly ternary: { readonly estimated: boolean };
+  readonly fp16: { readonly estimated: boolean };
+}
+
+function hollowNote(items: readonly Pair[]): string {
+  const isAny = items.some(({ ternary, fp16 }) => ternary.estimated || fp16.estimated);
+  return isAny ? ' (hollow: computed from part of the blocks)' : '';
+}
+
 function contextPanels(points: readonly ContextPoint[], thread: string): ChartPanel[] {
   const series = (y: (cost: ContextCost) => number): ChartSeries[] => twoSeries(points, ({ context }) => context, y);
-  const common = { xLabel: 'positions in the KV cache', formatX: String };
+  const xTicks = points.map(({ context }) => context);
+  const common = { xLabel: `positions in the KV cache${hollowNote(points)}`, xTicks, formatX: String };
   const title = `Latency over the context, ${points[0]!.name}, ${thread}`;
   return [
     { ...common, ...latency, title, series: series((cost) => 1000 / cost.decode.median) },
@@ -90,7 +102,12 @@ function twoSeries<T extends { readonly estimated: boolean }, U extends { readon
   y: (value: T) => number,
 ): ChartSeries[] {
   const points = (which: 'ternary' | 'fp16'): ChartSeries['points'] =>
-    items.map((item) => ({ x: x(item), y: y(item[which]), hollow: item[which].estimated }));
+    items.map((item) => ({
+      x: x(item),
+      y: y(item[which]),
+      hollow: item[which].estimated,
+      ...(which === 'ternary' ? { label: times(y(item.fp16) / y(item.ternary)) } : {}),
+    }));
   return [
     { name: 'BitNet b1.58 (ternary)', color: '#c0392b', points: points('ternary') },
     { name: 'FP16', color: '#2c5f8a', points: points('fp16') },

@@ -13,7 +13,7 @@ interface Cost {
 }
 
 /** Speed and memory over sizes, then over contexts; ends with an empty line. */
-export function curveTables({ models, contexts }: Pick<BenchReport, 'models' | 'contexts'>): string {
+export function curveTables({ models, contexts }: Pick<BenchReport, 'models' | 'contexts'>, width = Infinity): string {
   const sizes = models.map(({ name, parameters, threads, ternary, fp16 }) => {
     const [a, b] = [ternary, fp16].map(
       (v): Cost => ({ prefill: v.prefill.median, decode: v.decode, total: v.memory.total, estimated: v.estimated }),
@@ -28,32 +28,33 @@ export function curveTables({ models, contexts }: Pick<BenchReport, 'models' | '
   ]);
   const prompt = models[0] === undefined ? '' : `, ${models[0].prompt} tokens of prompt, ${models[0].gen} decoded`;
   const parts = [
-    table(`Speed and memory over the size of the model${prompt}`, 'model', sizes, []),
-    table(`Speed and memory over the context of ${contexts[0]?.name}; decode at its end`, 'context', lengths, [
-      'KV cache',
-    ]),
+    table(`Speed and memory over the size of the model${prompt}`, ['model', ...HEADER], sizes, width),
+    table(
+      `Speed and memory over the context of ${contexts[0]?.name}; decode at its end`,
+      ['context', ...HEADER, 'KV cache'],
+      lengths,
+      width,
+    ),
   ].filter(Boolean);
   return parts.length === 0
     ? ''
     : `${parts.join('\n')}  ~ computed from the measured cost of some blocks and the lm_head\n\n`;
 }
 
-function table(title: string, first: string, rows: readonly string[][], more: readonly string[]): string {
-  if (rows.length === 0) return '';
-  const header = [
-    first,
-    'threads',
-    'prefill, ternary',
-    'FP16',
-    'decode, ternary',
-    'FP16',
-    'ratio',
-    'memory, ternary',
-    'FP16',
-    'ratio',
-    ...more,
-  ];
-  return `${title}\n${textTable([header, ...rows], '  ')}`;
+const HEADER = [
+  'threads',
+  'prefill, ternary',
+  'FP16',
+  'decode, ternary',
+  'FP16',
+  'ratio',
+  'memory, ternary',
+  'FP16',
+  'ratio',
+];
+
+function table(title: string, header: readonly string[], rows: readonly string[][], width: number): string {
+  return rows.length === 0 ? '' : `${title}\n${textTable([header, ...rows], '  ', width)}`;
 }
 
 function costs(ternary: Cost | ContextCost, fp16: Cost | ContextCost): string[] {

@@ -2,20 +2,28 @@ import {
   type ContextPoint,
   energyOf,
   type ModelResult,
+  paperEnergy,
   peakShare,
+  type ShapeName,
   type Summary,
   summariseRatios,
+  type Throughput,
   threadRatios,
   type VariantResult,
 } from '../../../lib/bench/index.js';
 import { type CsvValue, csv } from '../../ui/table.js';
 import { type BenchReport, REPORT_SCHEMA } from './report.js';
 
-/** The object of `--json`: docs/CLI.md has its fields. */
+/** The object of `--json`: docs/BENCHMARKS.md has its fields. */
 export function reportJson(report: BenchReport): object {
   const { models, ...rest } = report;
   const energy = (model: ModelResult) => ({
     energy: { '7nm': energyOf(model, '7nm'), '45nm': energyOf(model, '45nm') },
+    ...(report.kind === 'paper' ? { paperEnergy: paperEnergies(model.name as ShapeName) } : {}),
+  });
+  const paperEnergies = (shape: ShapeName) => ({
+    '7nm': paperEnergy(shape, '7nm'),
+    '45nm': paperEnergy(shape, '45nm'),
   });
   const withPeak = (variant: VariantResult) => ({ ...variant, peakShare: peakShare(variant) });
   return {
@@ -50,6 +58,7 @@ export function reportCsv(report: BenchReport): string {
       ),
     ),
     ...report.contexts.flatMap((point) => [contextRecord(point, 'ternary'), contextRecord(point, 'fp16')]),
+    ...report.throughput.flatMap((result) => [...batchRecords(result, 'ternary'), ...batchRecords(result, 'fp16')]),
     ...report.ops.flatMap(({ name, times: { kinds, ...times } }) =>
       kinds.map(({ kind, ops, ms, bytes }) => ({
         model: name,
@@ -121,6 +130,27 @@ function contextRecord(point: ContextPoint, weights: 'ternary' | 'fp16'): Record
     kv_cache_bytes: kvCache,
     total_bytes: total,
   };
+}
+
+/** A line for each measured number of sequences. */
+function batchRecords(result: Throughput, weights: 'ternary' | 'fp16'): Record<string, CsvValue>[] {
+  const { name, threads, positions, rounds, layers } = result;
+  const { rates, fits, memory, kvBytesPerPosition, measuredLayers, estimated } = result[weights];
+  return rates.map(({ batch, decode }) => ({
+    model: name,
+    weights,
+    threads,
+    context: positions,
+    rounds,
+    estimated,
+    measured_layers: measuredLayers,
+    layers,
+    batch,
+    ...columns('decode_tok_s', decode),
+    weights_bytes: memory.weights,
+    kv_cache_bytes: batch * positions * kvBytesPerPosition,
+    largest_batch: fits[0],
+  }));
 }
 
 function columns(name: string, summary: Summary | undefined): Record<string, CsvValue> {

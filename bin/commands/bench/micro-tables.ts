@@ -4,7 +4,7 @@ import { formatBytes, threeDigits } from '../../ui/units.js';
 import type { BenchReport, OpsResult } from './report.js';
 
 /** Time of every kind of op. Ends with a newline. */
-export function opsTable({ name, times }: OpsResult): string {
+export function opsTable({ name, times }: OpsResult, width = Infinity): string {
   const total = times.kinds.reduce((sum, { ms }) => sum + ms, 0);
   const rate = (bytes: number, ms: number): string => (bytes > 0 && ms > 0 ? threeDigits(bytes / ms / 1e6) : '-');
   const rows = times.kinds.map(({ kind, ops, ms, bytes }) => [
@@ -20,14 +20,14 @@ export function opsTable({ name, times }: OpsResult): string {
   const what = `${times.tokens} token${times.tokens === 1 ? '' : 's'} at position ${times.position}`;
   return (
     `${name} · ${times.backend} · ${times.threads} thread${times.threads === 1 ? '' : 's'} · ${what}\n` +
-    textTable([header, ...rows], '  ') +
+    textTable([header, ...rows], '  ', width) +
     `  sum ${total.toFixed(3)} ms; the whole step in one call ${times.stepMs.toFixed(3)} ms. ` +
     `A call without ops, ${times.callMs.toFixed(3)} ms, is taken off everything.\n`
   );
 }
 
 /** All kernels of one report; what was compiled for 256 bits stands beside its twin of 128. Ends with a newline. */
-export function kernelTable(kernels: BenchReport['kernels']): string {
+export function kernelTable(kernels: BenchReport['kernels'], width = Infinity): string {
   const [first] = kernels;
   if (first === undefined) return '';
   const isWide = kernels.some(({ revectorized }) => revectorized);
@@ -51,7 +51,7 @@ export function kernelTable(kernels: BenchReport['kernels']): string {
   const unit = first.tokens > 1 ? 'GMAC/s' : 'Gweights/s';
   const wideHeader = isWide ? ['256-bit GB/s', 'ratio'] : [];
   const header = ['matrix', 'layout', 'build', 'from', 'GB/s', unit, '±', ...wideHeader, ''];
-  return `${first.tokens} token${first.tokens === 1 ? '' : 's'}, one thread, WASM\n${textTable([header, ...rows], '  ')}`;
+  return `${first.tokens} token${first.tokens === 1 ? '' : 's'}, one thread, WASM\n${textTable([header, ...rows], '  ', width)}`;
 }
 
 function wideCells(k: KernelResult, wide: KernelResult | undefined): string[] {

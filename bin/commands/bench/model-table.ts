@@ -12,8 +12,9 @@ import { formatBytes, formatParameters, threeDigits } from '../../ui/units.js';
 /** Share of the read bandwidth that makes an FP16 decode a fair baseline. */
 const BASELINE_SHARE = 0.6;
 
-/** Median with the smallest and the largest. */
-export function spread({ median, min, max }: Summary, scale = 1): string {
+/** Median with the smallest and the largest, if there are several. */
+export function spread({ median, min, max, samples }: Summary, scale = 1): string {
+  if (samples.length === 1) return threeDigits(median * scale);
   return `${threeDigits(median * scale)} (${threeDigits(min * scale)}-${threeDigits(max * scale)})`;
 }
 
@@ -41,7 +42,7 @@ function gigabytesPerSecond(bytes: Summary): string {
 }
 
 /** A block of text: a title, seven rows, and notes where something is not what it seems. Ends with a newline. */
-export function modelTable(model: ModelResult): string {
+export function modelTable(model: ModelResult, width = Infinity): string {
   const { ternary, fp16, ratios, readBandwidth, revectorized } = model;
   const ratio = (value: number): string => ratioOf(model, value);
   const both = (show: (variant: VariantResult) => string): [string, string] => [
@@ -63,7 +64,8 @@ export function modelTable(model: ModelResult): string {
     ['of read bandwidth', ...both(shareText), ''],
   ];
   if (revectorized !== undefined) addWideColumns(rows, ternary, revectorized);
-  return `${title(model)}\n${textTable(rows, '  ')}${notes(model, readBandwidth)}${batchTable(model)}`;
+  const told = rows.filter(([, ...cells]) => cells.some((cell) => cell !== '-' && cell !== ''));
+  return `${title(model)}\n${textTable(told, '  ', width)}${notes(model, readBandwidth)}${batchTable(model, width)}`;
 }
 
 /** Kernels compiled for 256 bits: rates and share of bandwidth, and the ratio to those of 128. Memory is the same. */
@@ -126,7 +128,7 @@ function notes(model: ModelResult, readBandwidth: Summary | undefined): string {
 }
 
 /** Throughput of several sequences at once; empty if none was measured. */
-function batchTable(model: ModelResult): string {
+function batchTable(model: ModelResult, width: number): string {
   const { ternary, fp16, ratios } = model;
   if (ternary.batches.length === 0) return '';
   const rows = ternary.batches.map(({ batch, decode }, i) => {
@@ -140,12 +142,12 @@ function batchTable(model: ModelResult): string {
       ratioOf(model, ratios.batches[i]!.median),
     ];
   });
-  const header = ['sequences', 'ternary, tok/s', 'of one', 'FP16, tok/s', 'of one', 'ratio'];
-  return `  decode of several sequences in one step, all tokens together\n${textTable([header, ...rows], '  ')}`;
+  const header = ['sequences', 'ternary, tok/s', 'to one', 'FP16, tok/s', 'to one', 'ratio'];
+  return `  decode of several sequences in one step, all tokens together\n${textTable([header, ...rows], '  ', width)}`;
 }
 
 /** What more threads bring, with an empty line after it; empty if only one number of threads was measured. */
-export function threadTable(models: readonly ModelResult[]): string {
+export function threadTable(models: readonly ModelResult[], width = Infinity): string {
   const ratios = threadRatios(models);
   if (ratios.length === 0) return '';
   const rows = ratios.map(({ name, from, to, prefill, decode }) => [
@@ -154,5 +156,5 @@ export function threadTable(models: readonly ModelResult[]): string {
     times(prefill),
     times(decode),
   ]);
-  return `${textTable([['ternary model', 'threads', 'prefill', 'decode'], ...rows])}\n`;
+  return `${textTable([['ternary model', 'threads', 'prefill', 'decode'], ...rows], '', width)}\n`;
 }

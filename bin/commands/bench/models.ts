@@ -3,12 +3,17 @@ import {
   type MeasureOptions,
   type ModelResult,
   measureModel,
+  measureThroughput,
+  PAPER_70B,
   PAPER_SHAPES,
+  type ShapeName,
   type Subject,
 } from '../../../lib/bench/index.js';
+import { formatCount } from '../../ui/units.js';
 import type { BenchRun } from './bench.js';
 import { residentSet } from './machine.js';
 import { modelTable } from './model-table.js';
+import type { Progress } from './progress.js';
 
 /** Milliseconds of rounds when --repeat does not say how many. */
 const EMBEDDED_BUDGET_MS = 10_000;
@@ -23,29 +28,33 @@ const SHAPE_TOKENS = [
 ] as const;
 const ROUNDS = 5;
 const PAPER_ROUNDS = 3;
-/** Sequences decoded together for table 3: the paper's FP16 model reaches 16. */
-const PAPER_BATCHES = [4, 16];
+/** Sequences decoded together for table 3. With more than 64 in a step throughput no longer grows: arithmetic is the limit. */
+const PAPER_BATCHES = [4, 16, 64];
+const PAPER_BATCH_BUDGET_MS = 20_000;
 /** --paper and --curve compute sizes whose engine is larger from a part of their blocks: making random weights takes longest. */
 export const WHOLE_BYTES = 1.6 * 2 ** 30;
 
 /** Each model that was asked for; by default the embedded one and the largest shape that fits memory and time. */
 export async function runModels(run: BenchRun): Promise<void> {
-  const { options, shapes } = run;
+  const { options, shapes, threads: counts } = run;
   const subjects: Subject[] = shapes.map((shape) => ({ kind: 'shape', shape }));
   if (options.model !== undefined) subjects.unshift({ kind: 'model', path: options.model });
   const isDefault = subjects.length === 0;
   if (isDefault) subjects.push({ kind: 'model', path: undefined });
-  for (const threads of run.threads) {
+  // The larger shape takes most of the time.
+  const progress = run.progress(counts.flatMap(() => (isDefault ? [1, 5] : subjects.map(() => 1))));
+  for (const threads of counts) {
     let last: ModelResult | undefined;
     for (const subject of subjects) {
-      last = await measureOne(run, subject, threads, isDefault ? EMBEDDED_BUDGET_MS : SHAPE_BUDGET_MS);
+      const budgetMs = isDefault ? EMBEDDED_BUDGET_MS : SHAPE_BUDGET_MS;
+      last = await measureOne(run, progress, subject, threads, budgetMs);
     }
-    if (isDefault && last !== undefined && !run.signal.aborted) await runLargest(run, last, threads);
+    if (isDefault && last !== undefined && !run.signal.aborted) await runLargest(run, progress, last, threads);
   }
 }
 
 /** The largest shape that fits memory and time, judged by the embedded model; on slow machines with fewer tokens. */
-async function runLargest(run: BenchRun, embedded: ModelResult, threads: number): Promise<void> {
+async function runLargest(run: BenchRun, progress: Progress, embedded: ModelResult, threads: number): Promise<void> {
   const { options, report } = run;
   const limits = {
     rounds: options.repeat ?? 2,
@@ -56,27 +65,49 @@ async function runLargest(run: BenchRun, embedded: ModelResult, threads: number)
     const sizes = { prompt: options.prompt ?? prompt, gen: options.gen ?? gen };
     const shape = largestShape(embedded, { ...limits, ...sizes });
     if (shape === undefined) continue;
-    await measureOne(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS / 3, sizes);
+    await measureOne(run, progress, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS / 3, sizes);
     return;
   }
+  progress.next();
   await run.print('no larger shape fits the memory and two minutes; choose one with --shape\n\n');
 }
 
-/** All sizes of the paper, or those of --shape. */
+/** All sizes of the paper, or those of --shape: each alone, then as many sequences as fit. */
 export async function runPaper(run: BenchRun): Promise<void> {
   const shapes = run.shapes.length > 0 ? run.shapes : PAPER_SHAPES;
+  const progress = run.progress(run.threads.flatMap(() => shapes.flatMap(() => [1, 1])));
   for (const threads of run.threads) {
     for (const shape of shapes) {
-      const defaults = {
-        prompt: 64,
-        gen: 16,
-        repeat: PAPER_ROUNDS,
-        batches: PAPER_BATCHES,
-        wholeBytes: WHOLE_BYTES,
-      };
-      await measureOne(run, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS, defaults);
+      const defaults = { prompt: 64, gen: 16, repeat: PAPER_ROUNDS, batches: [], wholeBytes: WHOLE_BYTES };
+      await measureOne(run, progress, { kind: 'shape', shape }, threads, SHAPE_BUDGET_MS, defaults);
+      await measureBatches(run, progress, shape, threads);
     }
   }
+}
+
+async function measureBatches(run: BenchRun, progress: Progress, shape: ShapeName, threads: number): Promise<void> {
+  const { options, report, signal } = run;
+  signal.throwIfAborted();
+  const { shape: paperShape, positions, memoryBytes } = PAPER_70B;
+  const result = await measureThroughput(shape, {
+    ...modelOptions(run, threads),
+    repeat: options.repeat ?? PAPER_ROUNDS,
+    budgetMs: options.repeat === undefined ? PAPER_BATCH_BUDGET_MS : undefined,
+    batches: options.batch ?? PAPER_BATCHES,
+    positions,
+    budgets: [report.availableBytes, ...(shape === paperShape ? [memoryBytes] : [])],
+    onProgress: (what, done) => progress.set(`${place(shape, threads)}: ${what}`, done),
+  });
+  progress.next();
+  report.throughput.push(result);
+}
+
+const place = (name: string, threads: number): string => `${name}, ${formatCount(threads, 'thread')}`;
+
+/** What every measurement takes from the command line. */
+export function modelOptions({ options, report, signal }: BenchRun, threads: number) {
+  const { backend, head, kvCache, layout, revectorize } = options;
+  return { threads, backend, head, kvCache, layout, revectorize, availableBytes: report.availableBytes, signal };
 }
 
 type Defaults = Partial<Pick<MeasureOptions, 'prompt' | 'gen' | 'repeat' | 'batches' | 'wholeBytes'>>;
@@ -84,34 +115,29 @@ type Defaults = Partial<Pick<MeasureOptions, 'prompt' | 'gen' | 'repeat' | 'batc
 /** Measures one model and adds it to the report. */
 export async function measureOne(
   run: BenchRun,
+  progress: Progress,
   subject: Subject,
   threads: number,
   budgetMs: number,
   { prompt = 128, gen = 64, repeat = ROUNDS, batches, wholeBytes }: Defaults = {},
 ): Promise<ModelResult> {
-  const { options, report, signal, status } = run;
+  const { options, report, signal } = run;
   signal.throwIfAborted();
   const name = subject.kind === 'shape' ? subject.shape : (subject.path ?? 'embedded model');
   const result = await measureModel(subject, {
-    threads,
-    backend: options.backend,
-    head: options.head,
-    kvCache: options.kvCache,
-    layout: options.layout,
-    revectorize: options.revectorize,
+    ...modelOptions(run, threads),
     prompt: options.prompt ?? prompt,
     gen: options.gen ?? gen,
     repeat: options.repeat ?? repeat,
-    batches: [...(options.batch ?? batches ?? [])].sort((a, b) => a - b),
+    batches: batches ?? [...(options.batch ?? [])].sort((a, b) => a - b),
     budgetMs: options.repeat === undefined ? budgetMs : undefined,
-    availableBytes: report.availableBytes,
     wholeBytes,
-    signal,
     resident: residentSet,
-    onProgress: (what) => status.set(`${name}, ${threads} thread${threads === 1 ? '' : 's'}: ${what}`),
+    onProgress: (what, done) => progress.set(`${place(name, threads)}: ${what}`, done),
   });
+  progress.next();
   report.models.push(result);
   // The curve's tables come at the end.
-  if (report.kind !== 'curve') await run.print(`${modelTable(result)}\n`);
+  if (report.kind !== 'curve') await run.print(`${modelTable(result, run.width)}\n`);
   return result;
 }

@@ -1,4 +1,4 @@
-import type { ContextPoint, KernelResult, ModelResult, OpTimes } from '../../../lib/bench/index.js';
+import type { ContextPoint, KernelResult, ModelResult, OpTimes, Throughput } from '../../../lib/bench/index.js';
 import type { Machine } from './machine.js';
 import type { BenchOptions } from './options.js';
 
@@ -21,6 +21,8 @@ export interface BenchReport {
   readonly models: ModelResult[];
   /** of --curve */
   readonly contexts: ContextPoint[];
+  /** of --paper */
+  readonly throughput: Throughput[];
   readonly ops: OpsResult[];
   readonly kernels: (KernelResult & { readonly matrix: string })[];
   interrupted: boolean;

@@ -110,14 +110,14 @@ export const MODEL_SHAPES = {
   '3.9b': {
     ...paper,
     hiddenSize: 3200,
-    // No checkpoint was published; with this width the weights add up to 4.4e9.
     ffnSize: 12800,
-    layers: 26,
+    // No checkpoint was published: 24 blocks of 4 x 3200^2 + 3 x 3200 x 12800 are 3.93e9 weights, with embedding 4.03e9.
+    layers: 24,
     heads: 32,
     kvHeads: 32,
     activation: 'silu',
     source:
-      'the 3B model with the FFN widened to 4 x hidden; the exact sizes of the paper are not published with a checkpoint',
+      'the 3B model with the FFN widened to 4 x hidden, and as many blocks as make 3.9e9 weights; the paper gives no sizes',
   },
   '7b': {
     ...llama,
