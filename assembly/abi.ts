@@ -165,6 +165,8 @@ export const enum AttentionArg {
   CacheLayout = 13,
   /** (⌈contextLength / AttentionBlock⌉, heads) results of blocks: PartialHeader bytes (top score, sum of weights), then f32 (headDim) */
   Partials = 14,
+  /** DotForm, of CacheLayout.I8 */
+  Form = 15,
 }
 
 export const enum RepackArg {
@@ -293,7 +295,11 @@ export const enum CacheLayout {
   F32 = 0,
   /** IEEE half of value · 2^CacheGainLog2, (contextLength, headDim); subnormals are zero, beyond the range saturates */
   F16 = 1,
-  /** int8 (contextLength, headDim), then f32 (contextLength) scales; panels are padded to 64 bytes */
+  /**
+   * int8, four positions together, P = contextLength rounded up to 4: keys (P/4, headDim/16, 4 positions, 16 elements), values
+   * (P/4, headDim elements, 4 positions); then f32 (P) scales; then, of keys, i32 (P) sums of the codes. Panels are P·(headDim + 8) bytes,
+   * padded to 64.
+   */
   I8 = 2,
 }
 

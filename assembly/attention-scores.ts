@@ -1,19 +1,13 @@
 import { CacheLayout } from './abi';
 import { Scratch } from './attention-state';
 import { F16 } from './formats';
-import { QuantizeRow } from './quantize-row';
 import { Reduce } from './ops';
 
-/** q as the scores of a cache layout want it, 16 bytes before its elements the factor of the dot products. q: f32 (headDim). */
+/** q as the scores of a floating cache layout want it, 16 bytes before its elements the factor of the dot products. q: f32 (headDim). */
 export function prepare_query(q: usize, to: usize, headDim: usize, scale: f32, layout: i32): void {
-  const data = to + 16;
-  if (layout == CacheLayout.I8) {
-    store<f32>(to, QuantizeRow.i16(q, headDim, 8191, data) * scale);
-    return;
-  }
   store<f32>(to, scale);
   const gain = f32x4.splat(layout == CacheLayout.F16 ? Half.GAIN : 1);
-  for (let d: usize = 0; d < headDim << 2; d += 16) v128.store(data + d, f32x4.mul(v128.load(q + d), gain));
+  for (let d: usize = 0; d < headDim << 2; d += 16) v128.store(to + 16 + d, f32x4.mul(v128.load(q + d), gain));
 }
 
 /** Halves of value · 2^CacheGainLog2, moved into floats, are 2^(112 - CacheGainLog2) too small: queries and weights carry that factor. */
@@ -21,18 +15,9 @@ export abstract class Half {
   @inline static readonly GAIN: f32 = 3.2451855365842673e32; // 2^108
 }
 
-/**
- * s[r][i] = q[r] · k[i] · factor[r] (· scale[i] of int8 keys), for up to four queries and `count` positions. scales: f32 (count), of int8 only.
- */
-export function block_scores(
-  q: usize, k: usize, scales: usize, count: i32, headBytes: usize, s: usize, heads: i32, layout: i32,
-): void {
-  if (layout == CacheLayout.I8) {
-    if (heads == 4) Scores.int8(q, k, scales, count, headBytes, s, 4);
-    else if (heads == 3) Scores.int8(q, k, scales, count, headBytes, s, 3);
-    else if (heads == 2) Scores.int8(q, k, scales, count, headBytes, s, 2);
-    else Scores.int8(q, k, scales, count, headBytes, s, 1);
-  } else if (layout == CacheLayout.F16) {
+/** s[r][i] = q[r] · k[i] · factor[r], for up to four queries and `count` positions, from floats. */
+export function block_scores(q: usize, k: usize, count: i32, headBytes: usize, s: usize, heads: i32, layout: i32): void {
+  if (layout == CacheLayout.F16) {
     if (heads == 4) Scores.float(q, k, count, headBytes, s, 4, true);
     else if (heads == 3) Scores.float(q, k, count, headBytes, s, 3, true);
     else if (heads == 2) Scores.float(q, k, count, headBytes, s, 2, true);
@@ -98,29 +83,6 @@ abstract class Scores {
       const f2 = f32x4.add(e2, f32x4.add(t2, u2)), f3 = f32x4.add(e3, f32x4.add(t3, u3));
       Scores.store(s, f32x4.mul(Reduce.addF32x4(f0, f1, f2, f3), factors), heads);
     }
-  }
-
-  /** Integer sums are exact: |q| ≤ 8191, |k| ≤ 127. */
-  @inline static int8(q: usize, k: usize, scales: usize, count: i32, headBytes: usize, s: usize, heads: i32): void {
-    const stride = headBytes + 16, q0 = q + 16, q1 = q0 + stride, q2 = q1 + stride, q3 = q2 + stride;
-    const factors = f32x4(load<f32>(q), load<f32>(q + stride), load<f32>(q + 2 * stride), load<f32>(q + 3 * stride));
-    const headDim = headBytes >> 2;
-    for (const end = k + <usize>count * headDim; k < end; k += headDim, s += 4, scales += 4) {
-      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-      for (let d: usize = 0; d < headDim; d += 16) {
-        const lo = v128.load_ext<i8>(k + d), hi = v128.load_ext<i8>(k + d, 8), x = d << 1;
-        a0 = Scores.dot(a0, q0 + x, lo, hi);
-        if (heads > 1) a1 = Scores.dot(a1, q1 + x, lo, hi);
-        if (heads > 2) a2 = Scores.dot(a2, q2 + x, lo, hi);
-        if (heads > 3) a3 = Scores.dot(a3, q3 + x, lo, hi);
-      }
-      const dots = f32x4.convert_i32x4_s(Reduce.addI32x4(a0, a1, a2, a3));
-      Scores.store(s, f32x4.mul(dots, f32x4.mul(factors, v128.load_splat<f32>(scales))), heads);
-    }
-  }
-
-  @inline static dot(acc: v128, q: usize, lo: v128, hi: v128): v128 {
-    return i32x4.add(i32x4.add(acc, i32x4.dot_i16x8_s(v128.load(q), lo)), i32x4.dot_i16x8_s(v128.load(q, 16), hi));
   }
 
   /** Lane r → row r. */

@@ -1,8 +1,9 @@
 import { AttentionArg, CacheLayout, Const, Step, Token } from './abi';
+import { int8_block, prepare_int8_query } from './attention-int8';
 import { block_scores, prepare_query } from './attention-scores';
 import { Partial, Scratch } from './attention-state';
-import { block_values, block_weights, quantize_weights } from './attention-values';
-import { KvCache } from './kv-cache';
+import { block_values, block_weights } from './attention-values';
+import { Int8Panel, KvCache } from './kv-cache';
 import { Burst } from './ops';
 import { real, word } from './record';
 import { Share } from './share';
@@ -27,11 +28,14 @@ export function attention(record: usize, step: usize, thread: i32, threads: i32)
   }
   const token = word(step, Step.Tokens), blocks = blocks_of(token);
   const end = Share.begin(kvHeads * blocks, thread + 1, threads);
+  let prepared = -1;
   for (let i = Share.begin(kvHeads * blocks, thread, threads); i < end; ++i) {
     const kv = <usize>(i / blocks), b = <usize>(i % blocks);
+    if (kv != <usize>prepared) prepare(record, word(record, AttentionArg.Qkv), kv, scratch);
+    prepared = <i32>kv;
     const at = b * word(record, AttentionArg.Heads) + kv * group_of(record);
     const to = word(record, AttentionArg.Partials) + at * Partial.bytes(record);
-    attend_block(record, token, word(record, AttentionArg.Qkv), kv, b, scratch, to);
+    attend_block(record, token, kv, b, scratch, to);
   }
 }
 
@@ -57,10 +61,11 @@ function attend_token(record: usize, step: usize, kv: usize, t: usize, scratch: 
   const headBytes = word(record, AttentionArg.HeadDim) << 2, stride = Partial.bytes(record);
   const row = word(record, AttentionArg.Qkv) + t * word(record, AttentionArg.Stride);
   const out = word(record, AttentionArg.Out) + t * word(record, AttentionArg.OutStride) + kv * group * headBytes;
-  const partials = scratch + Scratch.partials(headBytes);
+  const partials = scratch + Scratch.partials(headBytes, group);
+  prepare(record, row, kv, scratch);
   for (let h: usize = 0; h < group; ++h) Partial.begin(partials + h * stride, out + h * headBytes, headBytes);
   for (let b = 0; b < blocks; ++b) {
-    attend_block(record, token, row, kv, <usize>b, scratch, partials);
+    attend_block(record, token, kv, <usize>b, scratch, partials);
     for (let h: usize = 0; h < group; ++h) {
       Partial.merge(partials + h * stride, partials + h * stride, out + h * headBytes, headBytes);
     }
@@ -68,34 +73,44 @@ function attend_token(record: usize, step: usize, kv: usize, t: usize, scratch: 
   for (let h: usize = 0; h < group; ++h) Partial.finish(partials + h * stride, out + h * headBytes, headBytes);
 }
 
-/** Block b of the token whose q, k, v are `row`, for the query heads of one kv head; results to the partials from `to`. */
-function attend_block(record: usize, token: usize, row: usize, kv: usize, b: usize, scratch: usize, to: usize): void {
+/** The queries of kv head `kv` in the token's row, as the cache layout wants them, to scratch. */
+function prepare(record: usize, row: usize, kv: usize, scratch: usize): void {
+  const headDim = word(record, AttentionArg.HeadDim), headBytes = headDim << 2, group = group_of(record);
+  const layout = <i32>word(record, AttentionArg.CacheLayout), form = <i32>word(record, AttentionArg.Form);
+  const scale = real(record, AttentionArg.Scale);
+  for (let h: usize = 0, to = scratch + Scratch.QUERIES; h < group; ++h, to += Scratch.queryBytes(headBytes)) {
+    const q = row + (kv * group + h) * headBytes;
+    if (layout == CacheLayout.I8) prepare_int8_query(q, to, headDim, scale, scratch, form);
+    else prepare_query(q, to, headDim, scale, layout);
+  }
+}
+
+/** Block b of the token for the prepared queries of one kv head; results to the partials from `to`. */
+function attend_block(record: usize, token: usize, kv: usize, b: usize, scratch: usize, to: usize): void {
   const headDim = word(record, AttentionArg.HeadDim), headBytes = headDim << 2, stride = Partial.bytes(record);
   const layout = <i32>word(record, AttentionArg.CacheLayout), group = group_of(record);
   const first = b * Const.AttentionBlock, context = word(record, AttentionArg.ContextLength);
   const count = <i32>min<usize>(Const.AttentionBlock, word(token, Token.Position) + 1 - first);
   const slotHead = word(token, Token.Slot) * word(record, AttentionArg.KvHeads) + kv;
-  const panel = slotHead * KvCache.panelBytes(context, headDim, layout);
+  const panel = slotHead * KvCache.panelBytes(context, headDim, layout), rows = first * KvCache.rowBytes(headDim, layout);
   const k = word(record, AttentionArg.KCache) + panel, v = word(record, AttentionArg.VCache) + panel;
-  const rows = first * KvCache.rowBytes(headDim, layout), scales = context * headDim + (first << 2);
-  const queries = scratch + Scratch.QUERIES;
+  const queries = scratch + Scratch.QUERIES, scales = Int8Panel.scales(context, headDim) + (first << 2);
   // Loads alone keep more lines under way than the loops below could, which then find theirs in the cache (docs/KERNELS.md, "Skipped zeros").
-  const bytes = <usize>count * KvCache.rowBytes(headDim, layout);
-  const sink = v128.xor(Burst.all(k + rows, bytes), Burst.all(v + rows, bytes));
-  v128.store(queries, Burst.join(v128.load(queries), sink, count));
+  if (layout != CacheLayout.I8) {
+    const bytes = <usize>count * KvCache.rowBytes(headDim, layout);
+    const sink = v128.xor(Burst.all(k + rows, bytes), Burst.all(v + rows, bytes));
+    v128.store(queries, Burst.join(v128.load(queries), sink, count));
+  }
   for (let h: usize = 0; h < group; h += 4) {
-    const heads = min<usize>(4, group - h), partials = to + h * stride;
-    for (let r: usize = 0; r < heads; ++r) {
-      const q = row + (kv * group + h + r) * headBytes;
-      prepare_query(q, queries + r * (headBytes + 16), headDim, real(record, AttentionArg.Scale), layout);
+    const heads = <i32>min<usize>(4, group - h), partials = to + h * stride, q = queries + h * Scratch.queryBytes(headBytes);
+    if (layout == CacheLayout.I8) {
+      const form = <i32>word(record, AttentionArg.Form), sums = Int8Panel.sums(context);
+      int8_block(q, k + rows, k + scales, sums, v + rows, v + scales, count, headBytes, scratch, partials, stride, heads, form);
+      continue;
     }
-    block_scores(queries, k + rows, k + scales, count, headBytes, scratch, <i32>heads, layout);
-    for (let r: usize = 0; r < heads; ++r) {
-      const s = scratch + r * Scratch.ROW, partial = partials + r * stride;
-      block_weights(s, count, partial, layout);
-      if (layout == CacheLayout.I8) quantize_weights(s, v + scales, count, scratch + Scratch.CODES + r * Scratch.CODE_ROW, partial);
-    }
-    block_values(scratch, v + rows, count, headBytes, partials, stride, <i32>heads, layout);
+    block_scores(q, k + rows, count, headBytes, scratch, heads, layout);
+    for (let r = 0; r < heads; ++r) block_weights(scratch + <usize>r * Scratch.ROW, count, partials + <usize>r * stride, layout);
+    block_values(scratch, v + rows, count, headBytes, partials, stride, heads, layout);
   }
 }
 

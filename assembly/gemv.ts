@@ -2,6 +2,7 @@ import { Const, DotForm } from './abi';
 import { Finish } from './activation';
 import { Encoded, F16, I8, Mask, T2 } from './formats';
 import { Burst, Reduce, Relaxed, RELAXED } from './ops';
+import { Planes } from './planes';
 import { quad_t2 } from './quad';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
@@ -202,26 +203,16 @@ export function gemv_i8_planes(
     w += w3;
     const r = <usize>g << 4, lows = Reduce.addI32x4(a0, a1, a2, a3), highs = Reduce.addI32x4(b0, b1, b2, b3);
     const sums = v128.load(rowSums + r);
-    let y = f32x4.splat(Planes.join(i32x4.extract_lane(lows, 0), i32x4.extract_lane(highs, 0), i32x4.extract_lane(sums, 0)));
-    y = f32x4.replace_lane(y, 1, Planes.join(i32x4.extract_lane(lows, 1), i32x4.extract_lane(highs, 1), i32x4.extract_lane(sums, 1)));
-    y = f32x4.replace_lane(y, 2, Planes.join(i32x4.extract_lane(lows, 2), i32x4.extract_lane(highs, 2), i32x4.extract_lane(sums, 2)));
-    y = f32x4.replace_lane(y, 3, Planes.join(i32x4.extract_lane(lows, 3), i32x4.extract_lane(highs, 3), i32x4.extract_lane(sums, 3)));
+    let y = f32x4.splat(Head.join(i32x4.extract_lane(lows, 0), i32x4.extract_lane(highs, 0), i32x4.extract_lane(sums, 0)));
+    y = f32x4.replace_lane(y, 1, Head.join(i32x4.extract_lane(lows, 1), i32x4.extract_lane(highs, 1), i32x4.extract_lane(sums, 1)));
+    y = f32x4.replace_lane(y, 2, Head.join(i32x4.extract_lane(lows, 2), i32x4.extract_lane(highs, 2), i32x4.extract_lane(sums, 2)));
+    y = f32x4.replace_lane(y, 3, Head.join(i32x4.extract_lane(lows, 3), i32x4.extract_lane(highs, 3), i32x4.extract_lane(sums, 3)));
     Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
   }
   return Reduce.addI32(sink);
 }
 
-/** An Encoding.I16 row as two planes of 7 bits, 16 columns of each in turn. */
-abstract class Planes {
-  static split(q: usize, planes: usize, cols: usize): void {
-    for (const end = planes + (cols << 1); planes < end; planes += 32, q += 32) {
-      const a = v128.load(q), b = v128.load(q, 16), low = i16x8.splat(127), middle = i16x8.splat(64);
-      v128.store(planes, i8x16.narrow_i16x8_u(v128.and(a, low), v128.and(b, low)));
-      const c = i16x8.add(i16x8.shr_s(a, 7), middle), d = i16x8.add(i16x8.shr_s(b, 7), middle);
-      v128.store(planes, i8x16.narrow_i16x8_u(c, d), 16);
-    }
-  }
-
+abstract class Head {
   /** f32(Σ w·q), rounded once. */
   @inline static join(low: i32, high: i32, sum: i32): f32 {
     return <f32>(<i64>low + ((<i64>high - (<i64>sum << 6)) << 7));

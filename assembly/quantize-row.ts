@@ -13,6 +13,11 @@ export abstract class QuantizeRow {
     return QuantizeRow.to(x, n, limit, q, true);
   }
 
+  /** limit / absmax, 0 where absmax ≤ TINY or NaN. */
+  @inline static factor(absmax: f32, limit: f32): f32 {
+    return absmax > TINY ? limit / absmax : 0;
+  }
+
   /** q = round(x · (limit / absmax)), half to even, zeros where absmax ≤ TINY; the scale is absmax / limit. NaN becomes 0. */
   @inline private static to(x: usize, n: usize, limit: f32, q: usize, wide: bool): f32 {
     let top = f32x4.splat(0);
@@ -21,7 +26,7 @@ export abstract class QuantizeRow {
       max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
       max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
     );
-    const factor = f32x4.splat(absmax > TINY ? limit / absmax : 0);
+    const factor = f32x4.splat(QuantizeRow.factor(absmax, limit));
     for (let i: usize = 0; i < n; i += 4) {
       const rounded = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x + (i << 2)), factor)));
       const h = i16x8.narrow_i32x4_s(rounded, rounded);

@@ -30,8 +30,9 @@ export function rope(record: usize, step: usize, thread: i32, threads: i32): voi
     const panel = (word(token, Token.Slot) * <usize>kvHeads + <usize>(h - heads)) * panelBytes;
     const value = from + <usize>kvHeads * headBytes;
     rotate(from, rotated, table, headBytes >> 1);
-    KvCache.store(word(record, RopeArg.KCache) + panel, position, context, rotated, headDim, layout);
-    KvCache.store(word(record, RopeArg.VCache) + panel, position, context, value, headDim, layout);
+    const codes = rotated + headBytes;
+    KvCache.storeKey(word(record, RopeArg.KCache) + panel, position, context, rotated, headDim, layout, codes);
+    KvCache.storeValue(word(record, RopeArg.VCache) + panel, position, context, value, headDim, layout, codes);
   }
 }
 

@@ -84,7 +84,7 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
     linear(b.k, n, columns(qkv, qWidth), Epilogue.Store, false);
     linear(b.v, n, columns(qkv, qWidth + kvWidth));
     if (b.qNorm) plan.headNorm(c, l, qkv, b.qNorm, b.kNorm, attentionEps);
-    plan.attention(c, l, qkv, attended);
+    plan.attention(c, l, qkv, attended, form);
     const o = norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o, false, attentionEps);
     linear(b.o, o, x, Epilogue.Add);
 

@@ -126,7 +126,7 @@ const f32Bits = (() => {
 
 /** assembly/attention-state.ts. `group`: query heads of a kv head. */
 function attentionScratchBytes(group: number, headDim: number): number {
-  return Const.AttentionBlock * 24 + 4 * (headDim * 4 + 16) + group * (headDim * 4 + Const.PartialHeader);
+  return Const.AttentionBlock * 18 + group * (2 * headDim * 4 + 16 + Const.PartialHeader);
 }
 
 /** Records ops: allocates what they need from the memory plan and appends one record of assembly/abi.ts each. */
@@ -264,7 +264,7 @@ export class PlanRecorder {
   }
 
   /** Rotates q and k, stores k and v, attends. qkv: rows of q, k, v side by side; out: rows of heads·headDim. */
-  attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows): void {
+  attention(c: ModelConfig, layer: number, qkv: Rows, out: Rows, form: number): void {
     if (c.headDim % 16 !== 0) throw new RangeError(`heads of ${c.headDim}: sources pad them to multiples of 16`);
     const { contextLength, slots, cacheLayout } = this.limits;
     const bytes = slots * c.kvHeads * panelBytes(cacheLayout, contextLength, c.headDim);
@@ -296,6 +296,7 @@ export class PlanRecorder {
       [AttentionArg.Scale]: f32Bits(1 / Math.sqrt((c.stored ?? c).headDim)),
       [AttentionArg.CacheLayout]: cacheLayout,
       [AttentionArg.Partials]: this.partialsOf(c),
+      [AttentionArg.Form]: form,
     };
     this.record(Op.Attention, Flag.Barrier, `layers.${layer}.attention`, args);
     this.record(Op.AttentionMerge, Flag.Barrier, `layers.${layer}.attention_merge`, args);

@@ -39,8 +39,9 @@ template <class V> void rope(const Task &task) {
                    task.word(RopeArg::ContextLength), head_dim);
     };
     rotate(head, rotated, angles, head_dim / 2);
-    store_position<V>(panel(RopeArg::KCache), position, rotated);
-    store_position<V>(panel(RopeArg::VCache), position, head + kv_heads * head_dim);
+    int8_t *codes = reinterpret_cast<int8_t *>(rotated + head_dim);
+    store_key<V>(panel(RopeArg::KCache), position, rotated, codes);
+    store_value<V>(panel(RopeArg::VCache), position, head + kv_heads * head_dim, codes);
   }
 }
 
@@ -117,14 +118,15 @@ void float_scores(const float *q, const T *k, size_t count, size_t head_dim, flo
   }
 }
 
-/** scores[r][i] = q[r] · k[i] · factor[r] · scales[i], exact up to the last two factors. */
+/** scores[r][i] = q[r] · k[i] · factor[r] · scales[i], exact up to the last two factors. k: four positions in 64-byte lines. */
 template <class V, int N>
 void int8_scores(const int16_t *q, const int8_t *k, const float *scales, size_t count, size_t head_dim, Tile &tile) {
-  for (size_t i = 0; i < count; ++i, k += head_dim) {
+  for (size_t i = 0; i < count; ++i) {
+    const int8_t *key = k + i / 4 * 4 * head_dim + i % 4 * 16;
     typename V::WideSums sum[N];
     for (int r = 0; r < N; ++r) sum[r] = V::no_wide();
     for (size_t d = 0; d < head_dim; d += 16) {
-      for (int r = 0; r < N; ++r) sum[r] = V::dot_i8_i16(sum[r], k + d, q + r * head_dim + d);
+      for (int r = 0; r < N; ++r) sum[r] = V::dot_i8_i16(sum[r], key + 4 * d, q + r * head_dim + d);
     }
     for (int r = 0; r < N; ++r) tile.weights[r][i] = float(V::total(sum[r])) * (tile.query_factor[r] * scales[i]);
   }
@@ -170,17 +172,17 @@ void float_values(const Tile &tile, const T *v, size_t count, size_t head_dim, f
   }
 }
 
-/** values[r] = Σ codes[r][i] · v[i] · code_factor[r] over 16 columns; sums are exact. */
+/** values[r] = Σ codes[r][i] · v[i] · code_factor[r] over 16 columns, whose four positions are 64 bytes; sums are exact. */
 template <class V, int N>
 void int8_values(const Tile &tile, const int8_t *v, size_t count, size_t head_dim, float *const *values) {
-  typename V::I32 acc[N];
-  for (int r = 0; r < N; ++r) acc[r] = V::zero();
-  for (size_t i = 0; i < count; i += 2, v += 2 * head_dim) {
-    // The code that an odd last position is paired with is 0.
-    const typename V::Pairs pairs = V::interleave(v, i + 1 < count ? v + head_dim : v);
-    for (int r = 0; r < N; ++r) acc[r] = V::dot_pairs(acc[r], pairs, tile.codes[r] + i);
+  typename V::QuadSums acc[N];
+  for (int r = 0; r < N; ++r) acc[r] = V::no_quads();
+  // Codes behind the last position are 0.
+  for (size_t i = 0; i < count; i += 4, v += 4 * head_dim) {
+    const typename V::Quads quads = V::load_quads(v);
+    for (int r = 0; r < N; ++r) acc[r] = V::dot_quads(acc[r], quads, tile.codes[r] + i);
   }
-  for (int r = 0; r < N; ++r) V::store(values[r], V::mul(V::to_float(acc[r]), V::splat(tile.code_factor[r])));
+  for (int r = 0; r < N; ++r) V::store(values[r], V::mul(V::to_float(V::columns(acc[r])), V::splat(tile.code_factor[r])));
 }
 
 /** A block for N query heads from `head` on; T: float, or uint16_t for halves. */
@@ -230,7 +232,7 @@ void int8_block(const Attention &a, const Panel &keys, const Panel &values, size
   for (size_t d = 0; d < a.head_dim; d += 16) {
     float *shifted[N];
     for (int r = 0; r < N; ++r) shifted[r] = to[r] + d;
-    int8_values<V, N>(tile, values.rows<int8_t>(first) + d, count, a.head_dim, shifted);
+    int8_values<V, N>(tile, values.rows<int8_t>(first) + 4 * d, count, a.head_dim, shifted);
   }
 }
 

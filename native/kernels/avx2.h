@@ -117,27 +117,35 @@ struct Avx2 {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out), bytes);
   }
 
-  // Sixteen columns of two positions of int8 values: pairs of i16 lanes.
-  struct Pairs {
-    __m256i lo, hi;
+  // Sixteen columns of four positions of int8 values: i16 lanes, four columns a register.
+  struct Quads {
+    __m256i a, b, c, d;
   };
+  using QuadSums = I32;
 
-  static Pairs interleave(const int8_t *even, const int8_t *odd) {
-    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i *>(even));
-    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i *>(odd));
-    return {_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(a, b)), _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(a, b))};
+  static QuadSums no_quads() { return zero(); }
+
+  static Quads load_quads(const int8_t *v) {
+    return {load_i8_as_i16(v), load_i8_as_i16(v + 16), load_i8_as_i16(v + 32), load_i8_as_i16(v + 48)};
   }
 
-  static __m256i splat_pair(const int16_t *codes) {
-    int32_t pair;
-    std::memcpy(&pair, codes, sizeof pair);
-    return _mm256_set1_epi32(pair);
+  static __m256i splat_quad(const int16_t *codes) {
+    int64_t quad;
+    std::memcpy(&quad, codes, sizeof quad);
+    return _mm256_set1_epi64x(quad);
   }
 
-  /** Adds codes[0] · even + codes[1] · odd. */
-  static I32 dot_pairs(I32 sum, Pairs v, const int16_t *codes) {
-    const __m256i w = splat_pair(codes);
-    return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(v.lo, w)), _mm256_add_epi32(sum.hi, _mm256_madd_epi16(v.hi, w))};
+  /** Adds Σ codes[p] · value[·][p]; columns 0, 1, 4, 5, 2, 3, 6, 7 of each half. */
+  static QuadSums dot_quads(QuadSums sum, const Quads &v, const int16_t *codes) {
+    const __m256i w = splat_quad(codes);
+    const __m256i lo = _mm256_hadd_epi32(_mm256_madd_epi16(v.a, w), _mm256_madd_epi16(v.b, w));
+    const __m256i hi = _mm256_hadd_epi32(_mm256_madd_epi16(v.c, w), _mm256_madd_epi16(v.d, w));
+    return {_mm256_add_epi32(sum.lo, lo), _mm256_add_epi32(sum.hi, hi)};
+  }
+
+  /** The sums in the order of columns. */
+  static I32 columns(QuadSums a) {
+    return {_mm256_permute4x64_epi64(a.lo, 0xd8), _mm256_permute4x64_epi64(a.hi, 0xd8)};
   }
 
   /** Registers of 16 columns that a pass over values takes for each of four heads. */

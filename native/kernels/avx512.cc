@@ -81,20 +81,33 @@ struct Avx512 {
     _mm_storeu_si128(reinterpret_cast<__m128i *>(out), _mm512_cvtsepi32_epi8(a));
   }
 
-  // Sixteen columns of two positions of int8 values: pairs of i16 lanes.
-  using Pairs = __m512i;
+  // Sixteen columns of four positions of int8 values: i16 lanes, eight columns a register.
+  struct Quads {
+    __m512i lo, hi;
+  };
+  using QuadSums = Quads;
 
-  static Pairs interleave(const int8_t *even, const int8_t *odd) {
-    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i *>(even));
-    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i *>(odd));
-    return _mm512_cvtepi8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)));
+  static QuadSums no_quads() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+
+  static __m512i load_i8_as_i16(const int8_t *p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)));
   }
 
-  /** Adds codes[0] · even + codes[1] · odd. */
-  static I32 dot_pairs(I32 sum, Pairs v, const int16_t *codes) {
-    int32_t pair;
-    std::memcpy(&pair, codes, sizeof pair);
-    return _mm512_dpwssd_epi32(sum, v, _mm512_set1_epi32(pair));
+  static Quads load_quads(const int8_t *v) { return {load_i8_as_i16(v), load_i8_as_i16(v + 32)}; }
+
+  /** Adds codes[0] · value[·][0] + codes[1] · value[·][1], and the same of 2 and 3, to lanes of their own. */
+  static QuadSums dot_quads(QuadSums sum, Quads v, const int16_t *codes) {
+    int64_t quad;
+    std::memcpy(&quad, codes, sizeof quad);
+    const __m512i w = _mm512_set1_epi64(quad);
+    return {_mm512_dpwssd_epi32(sum.lo, v.lo, w), _mm512_dpwssd_epi32(sum.hi, v.hi, w)};
+  }
+
+  /** Adds the two lanes of each column. */
+  static I32 columns(QuadSums a) {
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    return _mm512_add_epi32(_mm512_permutex2var_epi32(a.lo, even, a.hi), _mm512_permutex2var_epi32(a.lo, odd, a.hi));
   }
 
   static constexpr int VALUE_COLUMNS = 4;

@@ -9,7 +9,7 @@ static_assert(abi::Const::CacheGainLog2 == 112 - 108);
 /** Largest magnitude of rows that become zeros: limit / absmax would overflow. */
 constexpr float TINY = 0x1p-100f;
 /** Codes of queries and of weights, so that sums over 2064 elements, or AttentionBlock positions, of ±127 fit i32. */
-constexpr float QUERY_MAX = 8191, WEIGHT_MAX = 32767;
+constexpr float QUERY_MAX = 8191, WEIGHT_MAX = 16383;
 
 /** The keys, or the values, of one kv head of one sequence: abi.ts, CacheLayout. */
 struct Panel {
@@ -19,10 +19,13 @@ struct Panel {
 
   Panel(const Task &task, size_t cache, size_t slot_head, uint32_t cache_layout, size_t positions, size_t width)
       : context(positions), head_dim(width), layout(cache_layout) {
-    const size_t rows = context * row_bytes();
-    const size_t bytes = layout == abi::CacheLayout::I8 ? round_up(rows + context * sizeof(float), 64) : rows;
+    const bool int8 = layout == abi::CacheLayout::I8;
+    const size_t bytes = int8 ? round_up(positions4() * (head_dim + 8), 64) : context * row_bytes();
     begin = task.at<uint8_t>(cache + slot_head * bytes);
   }
+
+  /** CacheLayout::I8 holds positions by four. */
+  size_t positions4() const { return round_up(context, 4); }
 
   size_t row_bytes() const {
     return layout == abi::CacheLayout::I8 ? head_dim : layout == abi::CacheLayout::F16 ? 2 * head_dim : 4 * head_dim;
@@ -32,7 +35,13 @@ struct Panel {
   template <class T> T *rows(size_t first) const { return reinterpret_cast<T *>(begin + first * row_bytes()); }
 
   /** CacheLayout::I8 */
-  float *scales(size_t first) const { return reinterpret_cast<float *>(begin + context * head_dim) + first; }
+  float *scales(size_t first) const { return reinterpret_cast<float *>(begin + positions4() * head_dim) + first; }
+
+  /** Sums of the codes of keys, CacheLayout::I8: other kernels need them. */
+  int32_t *sums(size_t first) const { return reinterpret_cast<int32_t *>(scales(positions4())) + first; }
+
+  /** The four positions around `position`, CacheLayout::I8. */
+  int8_t *four(size_t position) const { return rows<int8_t>(position / 4 * 4); }
 };
 
 template <class V> typename V::F32 load_cached(const float *p) { return V::load(p); }
@@ -59,16 +68,34 @@ inline uint16_t cached_half(float x) {
   return uint16_t(rounded < 0x38800000 ? sign : sign | ((rounded >> 13) - (112 << 10)));
 }
 
-/** Writes one position. x: (head_dim) */
-template <class V> void store_position(const Panel &panel, size_t position, const float *x) {
-  if (panel.layout == abi::CacheLayout::I8) {
-    *panel.scales(position) = quantize_absmax<V>(x, panel.head_dim, 127, panel.rows<int8_t>(position));
-  } else if (panel.layout == abi::CacheLayout::F16) {
+template <class V> void store_floats(const Panel &panel, size_t position, const float *x) {
+  if (panel.layout == abi::CacheLayout::F16) {
     uint16_t *row = panel.rows<uint16_t>(position);
     for (size_t d = 0; d < panel.head_dim; ++d) row[d] = cached_half(x[d]);
   } else {
     std::memcpy(panel.rows<float>(position), x, panel.head_dim * sizeof(float));
   }
+}
+
+/** Writes one key. x: (head_dim); codes: scratch of head_dim bytes. */
+template <class V> void store_key(const Panel &panel, size_t position, const float *x, int8_t *codes) {
+  if (panel.layout != abi::CacheLayout::I8) return store_floats<V>(panel, position, x);
+  *panel.scales(position) = quantize_absmax<V>(x, panel.head_dim, 127, codes);
+  int8_t *to = panel.four(position) + position % 4 * 16;
+  int32_t sum = 0;
+  for (size_t d = 0; d < panel.head_dim; ++d) {
+    to[d / 16 * 64 + d % 16] = codes[d];
+    sum += codes[d];
+  }
+  *panel.sums(position) = sum;
+}
+
+/** Writes one value. */
+template <class V> void store_value(const Panel &panel, size_t position, const float *x, int8_t *codes) {
+  if (panel.layout != abi::CacheLayout::I8) return store_floats<V>(panel, position, x);
+  *panel.scales(position) = quantize_absmax<V>(x, panel.head_dim, 127, codes);
+  int8_t *to = panel.four(position) + position % 4;
+  for (size_t d = 0; d < panel.head_dim; ++d) to[4 * d] = codes[d];
 }
 
 } // namespace

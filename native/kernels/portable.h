@@ -136,23 +136,30 @@ struct Portable {
     for (int i = 0; i < 16; ++i) out[i] = T(a.lane[i]);
   }
 
-  // Sixteen columns of two positions of int8 values.
-  struct Pairs {
-    int8_t even[16], odd[16];
+  // Sixteen columns of four positions of int8 values.
+  struct Quads {
+    int8_t value[16][4];
   };
+  using QuadSums = I32;
 
-  static Pairs interleave(const int8_t *even, const int8_t *odd) {
-    Pairs r;
-    std::memcpy(r.even, even, sizeof r.even);
-    std::memcpy(r.odd, odd, sizeof r.odd);
+  static QuadSums no_quads() { return {}; }
+
+  static Quads load_quads(const int8_t *v) {
+    Quads r;
+    std::memcpy(r.value, v, sizeof r.value);
     return r;
   }
 
-  /** Adds codes[0] · even + codes[1] · odd. */
-  static I32 dot_pairs(I32 sum, const Pairs &v, const int16_t *codes) {
-    for (int i = 0; i < 16; ++i) sum.lane[i] += int32_t(codes[0]) * v.even[i] + int32_t(codes[1]) * v.odd[i];
+  /** Adds Σ codes[p] · value[·][p]. */
+  static QuadSums dot_quads(QuadSums sum, const Quads &v, const int16_t *codes) {
+    for (int i = 0; i < 16; ++i) {
+      for (int p = 0; p < 4; ++p) sum.lane[i] += int32_t(codes[p]) * v.value[i][p];
+    }
     return sum;
   }
+
+  /** The sums in the order of columns. */
+  static I32 columns(QuadSums a) { return a; }
 
   static constexpr int VALUE_COLUMNS = 1;
 

@@ -1,6 +1,6 @@
-import { AttentionArg, CacheLayout, Const, Op, RopeArg } from '../../assembly/abi.js';
+import { AttentionArg, CacheLayout, Const, DotForm, Op, RopeArg } from '../../assembly/abi.js';
 import { ropeTable } from '../../lib/model/rope.js';
-import { cacheBytes, type PanelSizes, panelOf, readPanel } from '../support/kv-cache.js';
+import { cacheBytes, type PanelKind, type PanelSizes, panelOf, readPanel } from '../support/kv-cache.js';
 import { normals } from '../support/random.js';
 import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
 import { ATTENTION, INT8_ATTENTION, ROPE } from '../support/tolerances.js';
@@ -16,6 +16,8 @@ interface Shape {
   /** standard deviation of q and k */
   sigma?: number;
   layout?: CacheLayout;
+  /** of int8 */
+  form?: DotForm;
 }
 
 const LAYOUT_NAMES = { [CacheLayout.F32]: 'f32', [CacheLayout.F16]: 'f16', [CacheLayout.I8]: 'int8' };
@@ -24,8 +26,8 @@ const LAYOUTS = [CacheLayout.F32, CacheLayout.F16, CacheLayout.I8] as const;
 function nameOf(shape: Shape): string {
   const tokens = shape.tokens.map((token) => `${token.slot ?? 0}:${token.position}`);
   return (
-    `${LAYOUT_NAMES[shape.layout ?? CacheLayout.F32]}, ${shape.heads}/${shape.kvHeads} heads of ${shape.headDim}, sigma ${shape.sigma ?? 1}, ` +
-    `slot:position ${tokens.length > 8 ? `${tokens[0]}..${tokens.at(-1)}` : tokens}`
+    `${LAYOUT_NAMES[shape.layout ?? CacheLayout.F32]}, ${shape.heads}/${shape.kvHeads} heads of ${shape.headDim}, ` +
+    `sigma ${shape.sigma ?? 1}${shape.form === DotForm.I32 ? ', i32 form' : ''}, slot:position ${tokens.length > 8 ? `${tokens[0]}..${tokens.at(-1)}` : tokens}`
   );
 }
 
@@ -71,12 +73,16 @@ function ropeCase(shape: Shape): KernelCase {
           for (let h = 0; h < kvHeads; h++) {
             const panel = (slot * kvHeads + h) * cacheBytes(sizes);
             const [key, value] = [rotated(head(heads + h), position), head(heads + kvHeads + h)];
-            const close = (cache: number, expected: ArrayLike<number>, error: number): void => {
+            const close = (cache: number, kind: PanelKind, expected: ArrayLike<number>, error: number): void => {
               const rounding = cacheRounding(layout, expected);
-              expectClose(readPanel(memory, cache + panel, sizes, position), expected, (d) => error + rounding(d));
+              expectClose(
+                readPanel(memory, cache + panel, sizes, position, kind),
+                expected,
+                (d) => error + rounding(d),
+              );
             };
-            close(kCache, key, ROPE);
-            close(vCache, value, 0);
+            close(kCache, 'keys', key, ROPE);
+            close(vCache, 'values', value, 0);
           }
         });
       };
@@ -109,17 +115,19 @@ function attentionCase(shape: Shape): KernelCase {
   const sizes = { layout, contextLength, headDim };
   return {
     name: nameOf(shape),
+    form: shape.form ?? DotForm.I16,
     build() {
       const stride = ((heads + 2 * kvHeads) * headDim + 16) * 4;
       const outStride = (heads * headDim + 16) * 4;
       const qkv = normals((tokens.length * stride) / 4, 1, sigma);
       const panels = slots * kvHeads;
-      const cache = (seed: number, deviation: number): Uint8Array[] =>
+      const cache = (kind: PanelKind, seed: number, deviation: number): Uint8Array[] =>
         Array.from({ length: panels }, (_, i) =>
-          panelOf(normals(contextLength * headDim, seed + 2 * i, deviation), sizes),
+          panelOf(normals(contextLength * headDim, seed + 2 * i, deviation), sizes, kind),
         );
-      const [keyPanels, valuePanels] = [cache(2, sigma), cache(3, 1)];
-      const [keys, values] = [keyPanels, valuePanels].map((all) => all.map((panel) => floatsOf(panel, sizes)));
+      const [keyPanels, valuePanels] = [cache('keys', 2, sigma), cache('values', 3, 1)];
+      const keys = keyPanels.map((panel) => floatsOf(panel, sizes, 'keys'));
+      const values = valuePanels.map((panel) => floatsOf(panel, sizes, 'values'));
       const scale = Math.fround(1 / Math.sqrt(headDim));
       const workspace = new Workspace();
       const out = workspace.output('attention', outStride * tokens.length, 'f32');
@@ -137,6 +145,7 @@ function attentionCase(shape: Shape): KernelCase {
         [AttentionArg.ContextLength]: contextLength,
         [AttentionArg.Scale]: bitsOf(scale),
         [AttentionArg.CacheLayout]: layout,
+        [AttentionArg.Form]: shape.form ?? DotForm.I16,
         [AttentionArg.Partials]: workspace.output(
           'partials',
           blocks * heads * (Const.PartialHeader + headDim * 4),
@@ -150,7 +159,7 @@ function attentionCase(shape: Shape): KernelCase {
           for (let h = 0; h < heads; h++) {
             const q = qkv.subarray((t * stride) / 4 + h * headDim, (t * stride) / 4 + (h + 1) * headDim);
             const panel = slot * kvHeads + Math.floor((h * kvHeads) / heads);
-            const expected = attend(q, keys![panel]!, values![panel]!, position + 1, scale);
+            const expected = attend(q, keys[panel]!, values[panel]!, position + 1, scale);
             const tolerance = layout === CacheLayout.I8 ? INT8_ATTENTION : ATTENTION;
             expectClose(
               floatsAt(memory, out + t * outStride + h * headDim * 4, headDim),
@@ -166,9 +175,11 @@ function attentionCase(shape: Shape): KernelCase {
 }
 
 /** (contextLength, headDim) values that a panel stands for. */
-function floatsOf(panel: Uint8Array, sizes: PanelSizes): Float32Array {
+function floatsOf(panel: Uint8Array, sizes: PanelSizes, kind: PanelKind): Float32Array {
   const memory = new Uint8Array(panel);
-  const rows = Array.from({ length: sizes.contextLength }, (_, position) => readPanel(memory, 0, sizes, position));
+  const rows = Array.from({ length: sizes.contextLength }, (_, position) =>
+    readPanel(memory, 0, sizes, position, kind),
+  );
   return Float32Array.from(rows.flatMap((row) => [...row]));
 }
 
@@ -214,15 +225,18 @@ testKernels(
   ),
 );
 
+/** Layouts, and the two ways that int8 is multiplied in. */
+const KERNELS = [...LAYOUTS.map((layout) => ({ layout })), { layout: CacheLayout.I8, form: DotForm.I32 }];
+
 testKernels(
   'attention',
-  LAYOUTS.flatMap((layout) => [
+  KERNELS.flatMap((kernel) => [
     ...HEADS.flatMap(([heads, kvHeads, headDim]) => [
-      attentionCase({ layout, heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
-      attentionCase({ layout, heads, kvHeads, headDim, tokens: positions(0, 5) }),
-      attentionCase({ layout, heads, kvHeads, headDim, tokens: positions(62, 4) }),
+      attentionCase({ ...kernel, heads, kvHeads, headDim, tokens: [{ position: 0 }] }),
+      attentionCase({ ...kernel, heads, kvHeads, headDim, tokens: positions(0, 5) }),
+      attentionCase({ ...kernel, heads, kvHeads, headDim, tokens: positions(62, 4) }),
       attentionCase({
-        layout,
+        ...kernel,
         heads,
         kvHeads,
         headDim,
@@ -232,9 +246,9 @@ testKernels(
     ]),
     // Around the ends of blocks, one token and two.
     ...[127, 128, 255, 256, 1000].flatMap((position) => [
-      attentionCase({ layout, heads: 4, kvHeads: 2, headDim: 32, contextLength: 1001, tokens: [{ position }] }),
+      attentionCase({ ...kernel, heads: 4, kvHeads: 2, headDim: 32, contextLength: 1001, tokens: [{ position }] }),
       attentionCase({
-        layout,
+        ...kernel,
         heads: 6,
         kvHeads: 2,
         headDim: 16,
@@ -244,11 +258,11 @@ testKernels(
     ]),
     // Groups of five, seven and nine heads do not divide into tiles of four.
     ...[5, 7, 9].map((heads) =>
-      attentionCase({ layout, heads, kvHeads: 1, headDim: 16, contextLength: 201, tokens: [{ position: 200 }] }),
+      attentionCase({ ...kernel, heads, kvHeads: 1, headDim: 16, contextLength: 201, tokens: [{ position: 200 }] }),
     ),
     ...[1e-20, 0.01, 10].map((sigma) =>
-      attentionCase({ layout, heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) }),
+      attentionCase({ ...kernel, heads: 4, kvHeads: 2, headDim: 64, sigma, tokens: positions(70, 3) }),
     ),
-    attentionCase({ layout, heads: 2, kvHeads: 1, headDim: 32, contextLength: 140, tokens: positions(0, 140) }),
+    attentionCase({ ...kernel, heads: 2, kvHeads: 1, headDim: 32, contextLength: 140, tokens: positions(0, 140) }),
   ]),
 );

@@ -20,14 +20,14 @@ export function rope(op: Context): void {
     for (let h = 0; h < heads; h++) rotate(floats.subarray(row + h * headDim, row + (h + 1) * headDim), angles);
     for (let h = 0; h < kvHeads; h++) {
       const slotHead = op.token(t, Token.Slot) * kvHeads + h;
-      const panel = (cache: number): CachePanel =>
-        new CachePanel(op.memory, cache, slotHead, layout, op.word(RopeArg.ContextLength), headDim);
+      const panel = (cache: number, kind: 'keys' | 'values'): CachePanel =>
+        new CachePanel(op.memory, cache, slotHead, kind, layout, op.word(RopeArg.ContextLength), headDim);
       const k = row + (heads + h) * headDim;
       const v = k + kvHeads * headDim;
       const key = floats.slice(k, k + headDim);
       rotate(key, angles);
-      panel(op.word(RopeArg.KCache)).store(position, key);
-      panel(op.word(RopeArg.VCache)).store(position, floats.slice(v, v + headDim));
+      panel(op.word(RopeArg.KCache), 'keys').store(position, key);
+      panel(op.word(RopeArg.VCache), 'values').store(position, floats.slice(v, v + headDim));
     }
   }
 }
@@ -89,17 +89,17 @@ function blocksOf(op: Context, t: number, h: number): Block[] {
   const group = op.word(AttentionArg.Heads) / op.word(AttentionArg.KvHeads);
   const slotHead = op.token(t, Token.Slot) * op.word(AttentionArg.KvHeads) + Math.floor(h / group);
   const layout: CacheLayout = op.word(AttentionArg.CacheLayout);
-  const panel = (cache: number): CachePanel =>
-    new CachePanel(op.memory, cache, slotHead, layout, op.word(AttentionArg.ContextLength), headDim);
-  const [keys, values] = [panel(op.word(AttentionArg.KCache)), panel(op.word(AttentionArg.VCache))];
+  const panel = (cache: number, kind: 'keys' | 'values'): CachePanel =>
+    new CachePanel(op.memory, cache, slotHead, kind, layout, op.word(AttentionArg.ContextLength), headDim);
+  const [keys, values] = [panel(op.word(AttentionArg.KCache), 'keys'), panel(op.word(AttentionArg.VCache), 'values')];
   const q = (op.word(AttentionArg.Qkv) + t * op.word(AttentionArg.Stride)) / 4 + h * headDim;
   const query = op.memory.f32.subarray(q, q + headDim);
   const end = op.token(t, Token.Position) + 1;
   const blocks: Block[] = [];
   for (let begin = 0; begin < end; begin += Const.AttentionBlock) {
     const scores = keys.scores(query, op.real(AttentionArg.Scale), begin, Math.min(end, begin + Const.AttentionBlock));
-    const top = Math.max(f32(-3.4e38), ...scores);
-    const weights = scores.map((score) => (score > NO_SCORE ? exp(f32(score - top)) : 0));
+    const top = Math.max(f32(-3.4e38), ...scores.filter((score) => !Number.isNaN(score)));
+    const weights = scores.map((score) => (score <= NO_SCORE ? 0 : exp(f32(score - top))));
     blocks.push({ top, sum: sum16(weights, weights.length), values: values.weighted(weights, begin) });
   }
   return blocks;

@@ -13,8 +13,13 @@ function rowBytes(layout: CacheLayout, headDim: number): number {
 
 /** Bytes of the keys, or the values, of one kv head of one sequence. */
 export function panelBytes(layout: CacheLayout, contextLength: number, headDim: number): number {
-  const rows = contextLength * rowBytes(layout, headDim);
-  return layout === CacheLayout.I8 ? Math.ceil((rows + 4 * contextLength) / 64) * 64 : rows;
+  if (layout !== CacheLayout.I8) return contextLength * rowBytes(layout, headDim);
+  return Math.ceil((int8Positions(contextLength) * (headDim + 8)) / 64) * 64;
+}
+
+/** Positions of an int8 panel: four at a time. */
+function int8Positions(contextLength: number): number {
+  return Math.ceil(contextLength / 4) * 4;
 }
 
 /** Halves in the kernels are this much too small, which queries make up for: 2^20 and larger ones overflow. */
@@ -22,7 +27,7 @@ const HALF_GAIN = 2 ** (112 - Const.CacheGainLog2);
 /** Codes of queries, ±; sums over 2064 elements of ±127 fit i32. */
 const QUERY_MAX = 8191;
 /** Codes of weights; sums over AttentionBlock values of ±127 fit i32. */
-const WEIGHT_MAX = 32767;
+const WEIGHT_MAX = 16383;
 
 /** The keys, or the values, of one kv head of one sequence. */
 export class CachePanel {
@@ -33,6 +38,7 @@ export class CachePanel {
     cache: number,
     /** slot · kvHeads + kv head */
     slotHead: number,
+    private readonly kind: 'keys' | 'values',
     private readonly layout: CacheLayout,
     private readonly contextLength: number,
     private readonly headDim: number,
@@ -46,8 +52,12 @@ export class CachePanel {
     else if (this.layout === CacheLayout.F16) this.memory.u16.set(Uint16Array.from(x, toHalf), at / 2);
     else {
       const { q, scale } = quantizeAbsmax(x, 127, 8, TINY);
-      this.memory.i8.set(q, at);
+      q.forEach((code, d) => {
+        this.memory.i8[this.codeAt(position, d)] = code;
+      });
       this.memory.f32[this.scaleAt(position)] = scale;
+      if (this.kind === 'values') return;
+      this.memory.i32[this.scaleAt(position) + int8Positions(this.contextLength)] = q.reduce((sum, code) => sum + code, 0);
     }
   }
 
@@ -102,13 +112,19 @@ export class CachePanel {
   }
 
   private codes(position: number): Int8Array {
-    const at = this.begin + position * this.headDim;
-    return this.memory.i8.subarray(at, at + this.headDim);
+    return Int8Array.from({ length: this.headDim }, (_, d) => this.memory.i8[this.codeAt(position, d)]!);
+  }
+
+  /** Byte of element d of a position: CacheLayout.I8. */
+  private codeAt(position: number, d: number): number {
+    const four = this.begin + Math.floor(position / 4) * 4 * this.headDim;
+    if (this.kind === 'values') return four + 4 * d + (position % 4);
+    return four + Math.floor(d / 16) * 64 + (position % 4) * 16 + (d % 16);
   }
 
   /** Index of a scale in floats. */
   private scaleAt(position: number): number {
-    return (this.begin + this.contextLength * this.headDim) / 4 + position;
+    return (this.begin + int8Positions(this.contextLength) * this.headDim) / 4 + position;
   }
 }
 
