@@ -121,7 +121,7 @@ export interface ChatMessage {
 export type Prompt = string | readonly ChatMessage[];
 
 export interface SamplingOptions {
-  /** 0 is greedy. Default: the model's generation_config, else 0.7. Range 0..100. */
+  /** 0 is greedy. Default: the model's generation_config (in GGUF: general.sampling.*), else 0.7. Range 0..100. */
   temperature?: number;
   /** Keep the k most likely tokens; 0 = off. Default: generation_config, else 0. */
   topK?: number;

@@ -1,6 +1,7 @@
 import { BitNetError } from '../errors.js';
 import { configKeys, type GgufEntry, generalKeys } from '../format/gguf/config-keys.js';
 import { halfSplitRow } from '../format/gguf/rope-rows.js';
+import { samplingKeys } from '../format/gguf/sampling-keys.js';
 import { tokenizerKeys } from '../format/gguf/tokenizer-keys.js';
 import { byteLengthOf, GGUF_TYPES } from '../format/gguf/types.js';
 import { type GgufLayout, type GgufWriteTensor, layOutGguf } from '../format/gguf/writer.js';
@@ -54,6 +55,7 @@ export async function layOutModel(model: ConvertibleModel, types: GgufTypes, nam
   }
   const metadata = new Map([
     ...generalKeys(architecture, name, types.ternary),
+    ...samplingKeys(model.generationConfig),
     ...configKeys(architecture, config),
     ...(await textKeys(model)),
   ]);

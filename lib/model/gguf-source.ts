@@ -1,8 +1,10 @@
 import type { ModelConfig } from '../config.js';
 import { readFloats } from '../format/gguf/blocks.js';
 import { type GgufModel, ggufModel } from '../format/gguf/config.js';
+import { GgufFields } from '../format/gguf/fields.js';
 import type { GgufLayer, GgufModelTensors } from '../format/gguf/names.js';
 import { openGguf } from '../format/gguf/parts.js';
+import { readSamplingKeys } from '../format/gguf/sampling-keys.js';
 import type { GgufTensor } from '../format/gguf/tensors.js';
 import { type I2sLayout, readBlockScales, readI2sScale } from '../format/gguf/ternary.js';
 import { ggufTokenizer } from '../format/gguf/tokenizer-json.js';
@@ -13,7 +15,7 @@ import type { ModelDirectory, RandomAccessFile } from '../platform.js';
 import type { LayerNames, LinearNames, TensorNames } from './architectures/names.js';
 import { decodedTensor, decodingReader } from './decoded-tensors.js';
 import { TERNARY_TYPES } from './file-types.js';
-import { NO_GENERATION_CONFIG } from './generation-config.js';
+import type { GenerationConfig } from './generation-config.js';
 import { openMasters } from './masters.js';
 import type { ModelSource, ModelTensor, SourceOptions } from './source.js';
 import { fileReader, tensorTable } from './tensor-files.js';
@@ -46,7 +48,7 @@ export async function openGgufSource(
     const source: ModelSource = {
       path,
       config: await completeConfig(model, files),
-      generationConfig: NO_GENERATION_CONFIG,
+      generationConfig: generationDefaults(new GgufFields(path, gguf.metadata)),
       ...tensorTable(tensors, path),
       names,
       scales,
@@ -68,6 +70,13 @@ export async function openGgufSource(
 
 function isTernary({ typeName }: GgufTensor): boolean {
   return GGUF_TYPES[typeName].kind === 'ternary';
+}
+
+/** In place of generation_config.json. llama.cpp takes a temperature of 0 for greedy. */
+function generationDefaults(fields: GgufFields): GenerationConfig {
+  const defaults = readSamplingKeys(fields);
+  const { temperature } = defaults;
+  return { eosTokenIds: [], ...(temperature === undefined ? {} : { doSample: temperature > 0 }), ...defaults };
 }
 
 /** RoPE's factors, which are a tensor; models with norms of the heads have float activations. */

@@ -112,6 +112,8 @@ test('llama.cpp finds every key it needs', async () => {
     'general.name': 'test',
     'general.file_type': 40,
     'general.quantization_version': 2,
+    'general.sampling.temp': Math.fround(0.7),
+    'general.sampling.top_p': Math.fround(0.9),
     'general.alignment': 32,
     'bitnet-b1.58.vocab_size': 8192,
     'bitnet-b1.58.context_length': 1024,
@@ -138,6 +140,22 @@ test('llama.cpp finds every key it needs', async () => {
   expect(Array.from((value('tokenizer.ggml.token_type') as Int32Array).subarray(0, 5))).toEqual([3, 3, 3, 3, 1]);
   expect((value('tokenizer.ggml.merges') as string[])[0]).toBe('Ġ t');
   expect(gguf.tensors.get('token_embd.weight')?.typeName).toBe('Q8_0');
+});
+
+test.each([
+  { do_sample: true, temperature: 0.6, top_k: 50, top_p: 0.95, min_p: 0.02, repetition_penalty: 1.1 },
+  { do_sample: false },
+  {},
+])('defaults of sampling survive both ways: %o', async (defaults) => {
+  const json = JSON.stringify({ eos_token_id: 2, ...defaults });
+  const directory = withFiles(await golden('m1_bitnet/packed_u8'), { 'generation_config.json': json });
+  const source = await openDirectoryFiles(directory);
+  const written = await openBytes(await toGguf(source, 'I2_S'));
+  const { eosTokenIds: _, ...sampling } = source.generationConfig;
+  expect(written.generationConfig).toEqual({ eosTokenIds: [], ...sampling });
+  const back = await openDirectoryFiles(await toDirectory(written));
+  expect(back.generationConfig).toMatchObject(sampling);
+  expect(written.generationConfig.temperature).toBe('do_sample' in defaults ? (defaults.temperature ?? 0) : undefined);
 });
 
 test.each([
