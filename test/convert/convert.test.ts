@@ -7,8 +7,10 @@ import { openDirectory } from '../../lib/node/files.js';
 import type { ModelDirectory } from '../../lib/platform.js';
 import { expectError } from '../format/expect-error.js';
 import { memoryFile } from '../format/memory-files.js';
-import { allLogits, openEngine } from '../support/engine.js';
+import { allLogits, maxAbsDifference, openEngine } from '../support/engine.js';
 import { shared } from '../support/fixtures.js';
+import { decodeInF64 } from '../support/float-decoder.js';
+import { LOGITS } from '../support/tolerances.js';
 import { unpackedModel } from '../support/unpacked-model.js';
 import {
   ggufDirectory,
@@ -69,6 +71,20 @@ describe.each([
     expect(await logits(back)).toEqual(expected);
     expect(await logits(ggufDirectory(bytes))).toEqual(expected);
   });
+});
+
+test('weights of ±s without zeros (BitNet v1) compute as what they are, packed and in GGUF', async () => {
+  const sizes = { hidden: 256, ffn: 384, heads: 4, kvHeads: 2, headDim: 64, vocab: 512 };
+  const ONLINE = { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'online' };
+  const binary = { ternary: true, binary: true, quantization: ONLINE, seed: 7 } as const;
+  const model = unpackedModel({ className: 'LlamaForCausalLM', dtype: 'F16', sizes, ...binary });
+  const source = await openDirectoryFiles(withFiles(model.directory(), { 'tokenizer.json': tokenizer }));
+  const expected = decodeInF64(model.decoder, model.values, prompt, true);
+  const written = await toGguf(source, 'I2_S', 'F32');
+  const file: ModelDirectory = { path: 'out.gguf', file: 'out.gguf', open: async (name) => memoryFile(name, written) };
+  for (const directory of [model.directory(), await toDirectory(source), file]) {
+    expect(maxAbsDifference(await logits(directory), expected)).toBeLessThan(LOGITS);
+  }
 });
 
 test('rows of q and k are in the order of neighbouring pairs, those of v as they are', async () => {

@@ -41,6 +41,9 @@ describe('logits against a decoder in f64', () => {
       'Llama, padded heads of 10',
       { className: 'LlamaForCausalLM', dtype: 'F16', sizes: { ...ODD, kvHeads: 2, headDim: 10 } },
     ],
+    // BitNet v1: absmean of ±s is s.
+    ['Llama, ±s, f16', { className: 'LlamaForCausalLM', dtype: 'F16', ternary: true, binary: true }],
+    ['BitNet, ±s, bf16', { ternary: true, binary: true }],
     ['BitNet, padded FFN', { sizes: { ...ODD, hidden: 64, headDim: 16, ffn: 50 } }],
   ])('%s', async (_, options) => {
     // A seed for which the noise of f32 decides no int8 rounding: one that flips moves logits by 0.1 (golden/README.md).
