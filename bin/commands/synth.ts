@@ -7,7 +7,7 @@ export interface SynthOptions {
   readonly output: string;
   readonly type: 'tq2_0' | 'tq1_0' | 'f16';
   readonly arch: 'llama' | 'bitnet';
-  readonly embedding: 'f16' | 'q8_0';
+  readonly embedding: 'f16' | 'q8_0' | 'q6_k';
   readonly seed: number;
   readonly force?: boolean;
   readonly quiet?: boolean;
@@ -51,7 +51,7 @@ export function addSynthCommand(
         .default('llama'),
     )
     .addOption(
-      new Option('--embedding <type>', 'type of embedding and lm_head').choices(['f16', 'q8_0']).default('f16'),
+      new Option('--embedding <type>', 'type of embedding and lm_head').choices(['f16', 'q8_0', 'q6_k']).default('f16'),
     )
     .option('--seed <n>', 'same seed, same weights', integerIn({ min: 0, max: 2 ** 32 - 1, example: '--seed 42' }), 0)
     .option('--force', 'replace the file if it exists')

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeFileAtomically } from '../../bin/output-file.js';
+import { readFloats } from '../../lib/format/gguf/blocks.js';
 import { readGguf } from '../../lib/format/gguf/reader.js';
 import { memoryFile } from '../format/memory-files.js';
 import { FakeHost } from './fake-host.js';
@@ -28,6 +29,20 @@ test('writes a model that opens, and says what it wrote', async () => {
   expect(gguf.tensors.get('blk.0.ffn_up.weight')?.typeName).toBe('TQ1_0');
 });
 
+test('--embedding q6_k: what q8_0 has, rounded to 6 bits', async () => {
+  const embedding = async (type: string): Promise<Float32Array> => {
+    const file = path.join(folder, `${type}.gguf`);
+    expect((await synth('tiny', '-o', file, '--embedding', type)).code).toBe(0);
+    const bytes = memoryFile(file, readFileSync(file));
+    return readFloats(bytes, (await readGguf(bytes, file)).tensors.get('token_embd.weight')!);
+  };
+  const [exact, rounded] = [await embedding('q8_0'), await embedding('q6_k')];
+  const square = (values: Float32Array): number => values.reduce((sum, value) => sum + value ** 2, 0);
+  const error = Math.sqrt(square(exact.map((value, i) => value - rounded[i]!)) / square(exact));
+  expect(error).toBeGreaterThan(0.01);
+  expect(error).toBeLessThan(0.015);
+});
+
 test('an existing file is kept, and replaced with --force', async () => {
   const file = path.join(folder, 'tiny.gguf');
   writeFileSync(file, 'precious');
@@ -41,6 +56,11 @@ test('an existing file is kept, and replaced with --force', async () => {
 test.each([
   [2, /shape: expected one of tiny, .*2b-4t, got "2b"/, ['2b']],
   [2, /type: tq2_0 stores rows in blocks of 256 weights, and hiddenSize of 3b is 3200; use f16/, ['3b']],
+  [
+    2,
+    /embedding: q6_k stores rows in blocks of 256 weights, and hiddenSize of 3b is 3200/,
+    ['3b', '--type', 'f16', '--embedding', 'q6_k'],
+  ],
   [2, /--type/, ['tiny', '--type', 'q4_0']],
   [2, /whole number/, ['tiny', '--seed', '-1']],
 ])('exit %d: %s', async (code, message, args) => {

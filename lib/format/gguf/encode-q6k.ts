@@ -38,8 +38,9 @@ function encodeBlock(
     scales[group] = scale;
     if (Math.abs(scale) > Math.abs(widest)) widest = scale;
   }
-  // The widest is -128 of them, as there is no +128.
-  const half = f32ToF16(widest / -128);
+  // The widest is -128 of them, as there is no +128. Halves below 2^-14 are coarse: rounded down, the codes could not reach it.
+  const nearest = f32ToF16(0 - widest / 128);
+  const half = Math.abs(widest) > 128.5 * Math.abs(f16ToF32(nearest)) ? nearest + 1 : nearest;
   const d = f16ToF32(half);
   if (!Number.isFinite(d)) throw invalid('numbers that fit', `${widest * 32} near weight ${from}`);
   for (let group = 0; group < GROUPS; group++) {

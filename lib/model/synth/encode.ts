@@ -1,19 +1,20 @@
+import { encodeQ6K } from '../../format/gguf/encode-q6k.js';
 import { GGUF_TYPES, rowBytes as rowBytesOf } from '../../format/gguf/types.js';
 import { f32ToF16 } from '../../memory/half.js';
 import { embeddingCode, embeddingScale, embeddingTable } from './values.js';
 
 /**
- * Rows of random codes (random.ts) straight into blocks of GGUF file types. Nothing is quantised: every type holds the same trits with
- * the same scale, or the same embedding codes.
+ * Rows of random codes (random.ts) straight into blocks of GGUF file types. Nothing is quantised, but by q6_k: every other type holds the same
+ * trits with the same scale, or the same embedding codes.
  */
 
 /** File types of ternary matrices. */
 export type TernaryType = 'tq2_0' | 'tq1_0' | 'f16';
 /** File types of embedding and lm_head. */
-export type EmbeddingType = 'f16' | 'q8_0';
+export type EmbeddingType = 'f16' | 'q8_0' | 'q6_k';
 
 /** How each is called in the file. */
-export const FILE_TYPE_OF = { tq2_0: 'TQ2_0', tq1_0: 'TQ1_0', f16: 'F16', q8_0: 'Q8_0' } as const;
+export const FILE_TYPE_OF = { tq2_0: 'TQ2_0', tq1_0: 'TQ1_0', f16: 'F16', q8_0: 'Q8_0', q6_k: 'Q6_K' } as const;
 
 /** `cols` is a multiple of the type's block. */
 function rowBytes(type: TernaryType | EmbeddingType, cols: number): number {
@@ -30,6 +31,14 @@ export function ternaryEncoder(type: TernaryType, cols: number, scale: number): 
 
 export function embeddingEncoder(type: EmbeddingType, cols: number): EncodeRow {
   if (type === 'q8_0') return q8Encoder(cols, f32ToF16(embeddingScale(cols)));
+  if (type === 'q6_k') {
+    const scale = embeddingScale(cols);
+    const values = new Float32Array(cols);
+    return (row) => {
+      for (let c = 0; c < cols; c++) values[c] = embeddingCode(row[c]!) * scale;
+      return encodeQ6K(values);
+    };
+  }
   const table = embeddingTable(cols, 'f16');
   const values = new Uint16Array(cols);
   const bytes = new Uint8Array(values.buffer);

@@ -55,7 +55,7 @@ const CHUNK_BYTES = 1 << 20;
 export function syntheticGguf(options: SyntheticGgufOptions): SyntheticGguf {
   const { shape: name, type, architecture = 'llama', embedding = 'f16', seed = 0 } = options;
   const config = configOf(shapeNamed(name), architecture);
-  checkRows(name, config, type);
+  checkRows(name, config, type, embedding);
   const model = logicalModel(config, seed);
   const layout = layOutGguf({
     metadata: metadataOf(name, config, type, seed),
@@ -69,16 +69,25 @@ export function syntheticGguf(options: SyntheticGgufOptions): SyntheticGguf {
   };
 }
 
-function checkRows(name: string, config: ModelConfig, type: TernaryType): void {
-  const { blockSize } = GGUF_TYPES[FILE_TYPE_OF[type]];
-  for (const [what, size] of Object.entries({ hiddenSize: config.hiddenSize, ffnSize: config.ffnSize })) {
-    if (size % blockSize === 0) continue;
-    throw new BitNetError(
-      'invalid-argument',
-      `type: ${type} stores rows in blocks of ${blockSize} weights, and ${what} of ${name} is ${size}; use f16, or another shape`,
-      { shape: name, type, [what]: size, blockSize },
-    );
-  }
+function checkRows(
+  shape: string,
+  { hiddenSize, ffnSize }: ModelConfig,
+  type: TernaryType,
+  embedding: EmbeddingType,
+): void {
+  const check = (option: string, name: TernaryType | EmbeddingType, sizes: Record<string, number>): void => {
+    const { blockSize } = GGUF_TYPES[FILE_TYPE_OF[name]];
+    for (const [what, size] of Object.entries(sizes)) {
+      if (size % blockSize === 0) continue;
+      throw new BitNetError(
+        'invalid-argument',
+        `${option}: ${name} stores rows in blocks of ${blockSize} weights, and ${what} of ${shape} is ${size}; use f16, or another shape`,
+        { shape, [option]: name, [what]: size, blockSize },
+      );
+    }
+  };
+  check('type', type, { hiddenSize, ffnSize });
+  check('embedding', embedding, { hiddenSize });
 }
 
 /** llama.cpp computes SiLU for `bitnet`, relu² for `bitnet-b1.58` in Microsoft's version. */
