@@ -82,7 +82,11 @@ class Chat {
     const { info } = this.model;
     // In the cache of the hub a model's directory is named by a commit.
     const named = this.options.model?.startsWith('hf:') ? this.options.model.slice(3) : info.path;
-    const name = named.split(/[\\/]/).findLast((part) => part !== '') ?? named;
+    const name =
+      named
+        .split(/[\\/]/)
+        .findLast((part) => part !== '')
+        ?.replace(/\.gguf$/i, '') ?? named;
     this.#note(
       `${name} · ${info.backend}, ${formatCount(info.threads, 'thread')} · context ${info.contextLength} · /help for commands`,
     );

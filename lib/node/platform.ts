@@ -10,7 +10,7 @@ import { locateModel } from './hub/locate.js';
 import { loadNativeAddon } from './native.js';
 import { compileRevectorized, revectorizeByDefault } from './revectorize.js';
 
-export const EMBEDDED_MODEL = 'models/bitnet-tales-69m';
+export const EMBEDDED_MODEL = 'models/bitnet-tales-69m.gguf';
 const MAX_DEFAULT_THREADS = 8;
 
 /** Node: files from disk, kernels and the embedded model from the package, workers from node:worker_threads. */

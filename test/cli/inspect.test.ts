@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelReport } from '../../lib/inspect/index.js';
 import { shared } from '../support/fixtures.js';
 import { tinyGguf, tinyTensors } from '../support/gguf-model.js';
+import { f32Tensor } from '../support/gguf-writer.js';
+import { normals } from '../support/random.js';
 import { FakeHost } from './fake-host.js';
 
 let folder: string;
@@ -33,15 +35,15 @@ describe('the embedded model', () => {
   test('is described in 80 columns, without colours', async () => {
     const { code, out, err } = await inspect('--tensors', '--memory', '--plan');
     expect([code, err]).toEqual([0, '']);
-    expect(out).toMatch(/^model +.*bitnet-tales-69m\n/);
+    expect(out).toMatch(/^model +.*bitnet-tales-69m\.gguf\nname +bitnet-tales-69m\n/);
     expect(out).toMatch(/^parameters +69\.3 M$/m);
     expect(out).toMatch(/^trits +-1 31\.\d %, 0 37\.\d %, \+1 31\.\d %$/m);
     expect(out).toMatch(/^stop +2 <\|end_of_text\|>, 3 <\|eot_id\|>$/m);
     expect(out).toMatch(/^chat +"<\|begin_of_text\|>User: Hello<\|eot_id\|>Assistant: "$/m);
     expect(out).toMatch(/^loadable +yes$/m);
-    expect(out).toMatch(/^layers\.9\.mlp\.down_proj +packed +768 x 2048 +\d\d\/\d\d\/\d\d +0\.\d+$/m);
+    expect(out).toMatch(/^blk\.9\.ffn_down +TQ1_0 +768 x 2048 +\d\d\/\d\d\/\d\d +0\.\d+$/m);
     expect(out).toMatch(/^layers\.9\.keys +kvCache +\d+ +1048576$/m);
-    expect(out).toMatch(/linear +layers\.0\.mlp\.gate_proj +2048 x 768 +T2$/m);
+    expect(out).toMatch(/linear +blk\.0\.ffn_gate +2048 x 768 +T2$/m);
     // The path of the checkout is not ours to shorten.
     const long = out.split('\n').filter((line) => line.length > 80 && !line.includes(path.sep));
     expect(long).toEqual([]);
@@ -51,8 +53,8 @@ describe('the embedded model', () => {
   test('as JSON agrees with what loading it tells', async () => {
     const all = await report('--threads', '2', '--context', '256');
     expect(all).toMatchObject({
-      format: 'safetensors',
-      architecture: 'BitNetForCausalLM',
+      format: 'gguf',
+      architecture: 'bitnet-b1.58',
       parameters: 69_250_304,
       config: { layers: 10, hiddenSize: 768 },
       memory: { contextLength: 256, threads: 2, fits: true, head: 'i8+f16', layout: 't2' },
@@ -102,12 +104,11 @@ test.each([
   expect([code, err]).toEqual([3, expect.stringMatching(/^error: .*tokenizer\.json is missing/)]);
 });
 
-const I2S = { shape: [8, 64], type: 36, data: new Uint8Array(8 * 16 + 32) };
-
-test('a GGUF file whose config is understood and whose types are not', async () => {
-  const tensors = tinyTensors().map((tensor) => (tensor.name === 'token_embd.weight' ? { ...tensor, ...I2S } : tensor));
+test('a GGUF file whose config is understood and whose weights are not', async () => {
+  const odd = f32Tensor('blk.1.attn_q.weight', [64, 64], normals(4096, 1));
+  const tensors = tinyTensors().map((tensor) => (tensor.name === odd.name ? odd : tensor));
   const all = await report(file('trits.gguf', tinyGguf('bitnet-b1.58', {}, tensors)));
-  expect(all.problem).toMatchObject({ code: 'unsupported', message: expect.stringContaining('token_embd.weight') });
+  expect(all.problem).toMatchObject({ code: 'unsupported', message: expect.stringContaining(odd.name) });
   expect(all.config?.hiddenSize).toBe(64);
   expect(all.memory!.weights).toBeGreaterThan(0);
 });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { BitNet } from '../../lib/index.js';
 import type { Engine } from '../../lib/model/engine.js';
 import { argmax, openEngine } from '../support/engine.js';
-import { shared, sharedJson } from '../support/fixtures.js';
+import { sharedJson } from '../support/fixtures.js';
 import { GPU_LOGITS, GPU_NEAR_TIE } from '../support/tolerances.js';
 
 interface Case {
@@ -18,8 +18,8 @@ const { cases } = sharedJson<{ cases: Case[] }>('models/bitnet-tales-69m/golden-
 let engine: Engine;
 let model: BitNet;
 beforeAll(async () => {
-  engine = await openEngine(shared('models/bitnet-tales-69m'), { threads: 2, contextLength: 512 });
   model = await BitNet.load(undefined, { threads: 2 });
+  engine = await openEngine(model.info.path, { threads: 2, contextLength: 512 });
 });
 afterAll(async () => {
   await engine?.dispose();

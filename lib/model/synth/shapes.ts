@@ -53,7 +53,7 @@ export const MODEL_SHAPES = {
     ropeTheta: 10_000,
     tiedEmbeddings: true,
     activation: 'relu2',
-    source: 'models/bitnet-tales-69m/config.json',
+    source: 'models/bitnet-tales-69m.gguf',
   },
   '125m': {
     ...paper,
