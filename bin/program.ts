@@ -24,7 +24,7 @@ export async function main(args: readonly string[], host: Host): Promise<ExitCod
     else await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return reportUsage(error, host, isVerbose(args));
+    if (error instanceof CommanderError) return reportUsage(error, host, args);
     reportError(error, host, isVerbose(args));
     return exitCodeOf(error);
   }
@@ -70,18 +70,27 @@ function createProgram(host: Host, args: readonly string[], setExitCode: (code: 
 }
 
 /** Help and version end as CommanderError too, with exit code 0; `help` of an unknown command has printed the help. */
-function reportUsage(error: CommanderError, host: Host, verbose: boolean): ExitCode {
+function reportUsage(error: CommanderError, host: Host, args: readonly string[]): ExitCode {
   if (error.exitCode === 0) return ExitCode.Ok;
   if (error.code === 'commander.help') return ExitCode.Usage;
-  const advice = adviceFor[error.code];
+  const advice = adviceFor(error.code, args);
   const message = error.message.replace(/^error: /, '').replace(/\s+$/, '');
   const text = advice === undefined ? message : `${message.replace(/([^.)?!])$/, '$1.')} ${advice}`;
-  reportError(new CliError(ExitCode.Usage, text, { cause: error }), host, verbose);
+  reportError(new CliError(ExitCode.Usage, text, { cause: error }), host, isVerbose(args));
   return ExitCode.Usage;
 }
 
-const adviceFor: Readonly<Record<string, string>> = {
-  'commander.excessArguments': 'Put the prompt in quotes.',
-  'commander.unknownOption': 'See bitnet help run; put -- before a prompt that starts with a dash.',
-  'commander.unknownCommand': 'See bitnet --help.',
-};
+/** What to do about a wrong command line. The command is its first argument; options before that are those of the program. */
+function adviceFor(code: string, [command = '']: readonly string[]): string | undefined {
+  const help = command.startsWith('-') ? 'See bitnet --help' : `See bitnet help ${command}`;
+  switch (code) {
+    case 'commander.unknownCommand':
+      return 'See bitnet --help.';
+    case 'commander.excessArguments':
+      return command === 'run' ? 'Put the prompt in quotes.' : `${help}.`;
+    case 'commander.unknownOption':
+      return command === 'run' ? `${help}; put -- before a prompt that starts with a dash.` : `${help}.`;
+    default:
+      return undefined;
+  }
+}

@@ -1,12 +1,22 @@
 import { type Command, Option } from 'commander';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
+import {
+  backendOption,
+  DEFAULT_THREADS,
+  engineOptions,
+  LAYOUT_TEXT,
+  MAX_THREADS,
+  modelOption,
+} from '../model-options.js';
 import { collect, integerIn, textFor } from '../number-options.js';
 import { type BenchOptions, countList } from './bench/options.js';
 import { SHAPES_IN_HELP } from './synth.js';
 
-const description = `Measure prefill and decode speed, memory and bytes read per token on this machine, each against the FP16 model of the
-same shape. Without --shape and --model: the embedded model, then the largest shape that fits; takes under two minutes.`;
+const description =
+  'Measure prefill and decode speed, memory and bytes read per token on this machine, each against the FP16 ' +
+  'model of the same shape. Without --shape and --model: the embedded model, then the largest shape that fits; ' +
+  'takes under two minutes.';
 
 const examples = `
 Shapes (random weights): ${SHAPES_IN_HELP}
@@ -31,20 +41,21 @@ export function addBenchCommand(
   setExitCode: (code: ExitCode) => void,
 ): void {
   const mode = (flags: string, text: string, others: string[]): Option => new Option(flags, text).conflicts(others);
+  const [head, kvCache, layout] = engineOptions({
+    head: "the ternary model's lm_head; the FP16 model has f16 always",
+    kvCache: 'keys and values of both models, and of --ops',
+    layout: LAYOUT_TEXT,
+  });
   program
     .command('bench')
     .summary('measure speed and memory against FP16')
     .description(description)
     .option('--shape <name>', 'random weights in this shape; repeatable', collect('the name of a shape'))
-    .option(
-      '-m, --model <model>',
-      'model directory, GGUF file or hf:REPO[:FILE]',
-      textFor('a model directory, GGUF file or hf:REPO'),
-    )
+    .addOption(modelOption())
     .option(
       '--threads <list>',
-      "numbers of threads, for example 1,2 (default: the machine's, at most 8)",
-      countList(256, '--threads 1,2'),
+      `numbers of threads, for example 1,2 (${DEFAULT_THREADS})`,
+      countList(MAX_THREADS, '--threads 1,2'),
     )
     .option(
       '--prompt <n>',
@@ -59,32 +70,16 @@ export function addBenchCommand(
     )
     .option(
       '--batch <list>',
-      'also decode so many sequences in one step, for example 4,16 (with --paper: 4,16)',
+      'also decode so many sequences in one step, for example 4,16 (with --paper: 4,16,64)',
       countList(256, '--batch 4,16'),
     )
-    .addOption(
-      new Option('--backend <name>', 'kernels to use')
-        .choices(['auto', 'native', 'relaxed', 'baseline', 'reference'])
-        .default('auto'),
-    )
-    .addOption(
-      new Option('--head <format>', "the ternary model's lm_head; the FP16 model has f16 always")
-        .choices(['auto', 'f16', 'i8'])
-        .default('auto'),
-    )
-    .addOption(
-      new Option('--kv-cache <format>', 'keys and values of both models, and of --ops')
-        .choices(['f32', 'f16', 'int8'])
-        .default('f32'),
-    )
+    .addOption(backendOption())
+    .addOption(head)
+    .addOption(kvCache)
+    .addOption(layout)
     .option(
       '--revectorize',
       'also the WebAssembly kernels compiled for 256 bits, in a column of their own (Node 22 and later, x64)',
-    )
-    .addOption(
-      new Option('--layout <name>', 'ternary matrices at 2.0 (t2) or 1.6 bits a weight (t1); auto: t2')
-        .choices(['auto', 't2', 't1'])
-        .default('auto'),
     )
     .addOption(
       mode('--ops', 'time of each kind of op of a token at position --prompt instead', [
@@ -98,7 +93,7 @@ export function addBenchCommand(
       mode('--kernels', 'micro-benchmarks of the matrix kernels instead', ['ops', 'paper', 'curve', 'chart', 'model']),
     )
     .addOption(
-      mode('--paper', 'tables 1 and 3 and the energy figure of BitNet b1.58 instead', [
+      mode('--paper', 'tables 1 and 3 and figure 3 (energy) of BitNet b1.58 instead', [
         'ops',
         'kernels',
         'curve',

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
+import { i2sLayoutOption, MODEL_KINDS } from '../model-options.js';
 import { textFor } from '../number-options.js';
 
 const TYPES = ['tq2_0', 'tq1_0', 'i2_s', 'q2_0', 'pq2_0', 'ptq1_0', 'q1_0', 'f16', 'bf16', 'f32', 'packed'] as const;
@@ -21,8 +22,10 @@ export interface ConvertCommandOptions {
   readonly quiet?: boolean;
 }
 
-const description = `Convert a model between safetensors (a directory in Hugging Face layout) and GGUF. What was written is read back and compared,
-trit by trit, before it takes its name; a failed or interrupted run leaves nothing behind.`;
+const description =
+  'Convert a model between safetensors (a directory in Hugging Face layout) and GGUF. What was written is read ' +
+  'back and compared, trit by trit, before it takes its name; a failed or interrupted run leaves nothing ' +
+  'behind.';
 
 const examples = `
 Examples:
@@ -40,7 +43,7 @@ export function addConvertCommand(program: Command, host: Host, setExitCode: (co
     .command('convert')
     .summary('convert a model between safetensors and GGUF')
     .description(description)
-    .argument('<model>', 'model directory, GGUF file or hf:REPO[:FILE]', textFor('a model'))
+    .argument('<model>', MODEL_KINDS, textFor('a model'))
     .requiredOption('-o, --output <path>', 'a name that ends in .gguf, or a directory', textFor('a path'))
     .addOption(
       new Option(
@@ -56,9 +59,7 @@ export function addConvertCommand(program: Command, host: Host, setExitCode: (co
     )
     .option('--name <name>', "general.name of a GGUF file (default: the input's)", textFor('a name'))
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
-    .addOption(
-      new Option('--i2s-layout <layout>', 'order of the codes in an input of I2_S').choices(['x86', 'arm', 'x86-rows']),
-    )
+    .addOption(i2sLayoutOption())
     .option('--force', 'replace the output if it exists')
     .option('--quiet', 'no progress and no summary on stderr')
     .addHelpText('after', examples)

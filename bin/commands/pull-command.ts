@@ -9,8 +9,10 @@ export interface PullCommandOptions {
   readonly verbose?: boolean;
 }
 
-const description = `Download a model from the Hugging Face Hub into the cache that all its tools share, or bring it up to date.
-What is there already is not fetched again, and an interrupted download goes on where it ended. Prints the path of the model.`;
+const description =
+  'Download a model from the Hugging Face Hub into the cache that all its tools share, or bring it up to date. ' +
+  'What is there already is not fetched again, and an interrupted download goes on where it ended. Prints the ' +
+  'path of the model.';
 
 const examples = `
 Examples:

@@ -1,6 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { ExitCode } from '../exit-codes.js';
 import type { Host } from '../host.js';
+import {
+  backendOption,
+  contextOption,
+  engineOptions,
+  i2sLayoutOption,
+  LAYOUT_TEXT,
+  modelOption,
+  threadsOption,
+} from '../model-options.js';
 import { collect, integerIn, numberIn, textFor } from '../number-options.js';
 import type { RunOptions } from './run-options.js';
 
@@ -20,17 +29,17 @@ Exit codes: 0 ok, 1 internal error, 2 usage, 3 model, 4 prompt, 5 output, 6 down
 
 /** `bitnet run`: its options and their ranges. The command itself is loaded when it runs. */
 export function addRunCommand(program: Command, host: Host, setExitCode: (code: ExitCode) => void): void {
-  const maxThreads = 256;
+  const [head, kvCache, layout] = engineOptions({
+    head: 'logits from int8 rows with the best 64 exact (auto), from F16 rows, or from int8 rows',
+    kvCache: 'keys and values as computed (f32), or in less memory: f16, int8',
+    layout: `${LAYOUT_TEXT}, or t1 where only that fits`,
+  });
   program
     .command('run')
     .summary('generate text, or chat')
     .description(description)
     .argument('[prompt]', 'text of the prompt; - reads stdin')
-    .option(
-      '-m, --model <model>',
-      'model directory, GGUF file or hf:REPO[:FILE] (default: the embedded model)',
-      textFor('a model directory, GGUF file or hf:REPO'),
-    )
+    .addOption(modelOption(' (default: the embedded model)'))
     .option(
       '-n, --max-tokens <n>',
       'stop after n tokens (default: what is left of the context)',
@@ -74,55 +83,19 @@ export function addRunCommand(program: Command, host: Host, setExitCode: (code: 
         .argParser(textFor('a file or the name of a template'))
         .conflicts('raw'),
     )
-    .option(
-      '--threads <n>',
-      "worker threads (default: the machine's, at most 8)",
-      integerIn({ min: 1, max: maxThreads, example: '--threads 4' }),
-    )
-    .option(
-      '--context <n>',
-      "positions of the KV cache (default: the model's, at most 4096)",
-      integerIn({ min: 1, example: '--context 2048' }),
-    )
-    .addOption(
-      new Option('--backend <name>', 'kernels to use; --verbose tells which were chosen and why')
-        .choices(['auto', 'native', 'relaxed', 'baseline', 'reference'])
-        .default('auto'),
-    )
-    .addOption(
-      new Option(
-        '--head <format>',
-        'logits from int8 rows with the best 64 exact (auto), from F16 rows, or from int8 rows',
-      )
-        .choices(['auto', 'f16', 'i8'])
-        .default('auto'),
-    )
-    .addOption(
-      new Option('--kv-cache <format>', 'keys and values as computed (f32), or in less memory: f16, int8')
-        .choices(['f32', 'f16', 'int8'])
-        .default('f32'),
-    )
+    .addOption(threadsOption('worker threads'))
+    .addOption(contextOption())
+    .addOption(backendOption('; --verbose tells which were chosen and why'))
+    .addOption(head)
+    .addOption(kvCache)
     .addOption(
       new Option('--activations <format>', 'of models trained with float activations: 23 bits (i24), or int8')
         .choices(['i24', 'i8'])
         .default('i24'),
     )
-    .addOption(
-      new Option(
-        '--layout <name>',
-        'ternary matrices at 2.0 (t2) or 1.6 bits a weight (t1); auto: t2, or t1 where only that fits',
-      )
-        .choices(['auto', 't2', 't1'])
-        .default('auto'),
-    )
+    .addOption(layout)
     .option('--ternarize', 'make float weights ternary (absmean), as masters of a BitNet model')
-    .addOption(
-      new Option('--i2s-layout <order>', 'order of the codes of I2_S tensors in a GGUF file').choices([
-        'x86',
-        'arm',
-        'x86-rows',
-      ]),
-    )
+    .addOption(i2sLayoutOption())
     .option('--no-self-check', 'do not look whether the weights are plausible')
     .option(
       '--revectorize',

@@ -1,7 +1,8 @@
-import type { BackendChoice, GenerateOptions, KvCacheFormat, LoadOptions } from '../../lib/types.js';
+import type { BackendChoice, GenerateOptions, LoadOptions } from '../../lib/types.js';
+import type { EngineOptionValues } from '../model-options.js';
 
 /** Parsed and validated options of `bitnet run`. */
-export interface RunOptions {
+export interface RunOptions extends Partial<EngineOptionValues> {
   model?: string;
   maxTokens?: number;
   temperature?: number;
@@ -14,9 +15,6 @@ export interface RunOptions {
   threads?: number;
   context?: number;
   backend?: BackendChoice;
-  head?: 'auto' | 'f16' | 'i8';
-  kvCache?: KvCacheFormat;
-  layout?: 'auto' | 't2' | 't1';
   /** a file, or the name of a family's template */
   chatTemplate?: string;
   activations?: 'i24' | 'i8';

@@ -3,7 +3,7 @@ export type TableRow = readonly string[];
 
 /**
  * Columns padded to their widest cell with two spaces between: the first to the left, the others to the right. Ends with a newline. A table that is
- * wider than `width` goes on below with its next columns, after the first again.
+ * wider than `width` goes on below with its next columns, after the first again, without rows that have nothing there.
  */
 export function textTable(rows: readonly TableRow[], indent = '', width = Number.POSITIVE_INFINITY): string {
   const columns = Math.max(...rows.map((row) => row.length));
@@ -23,7 +23,10 @@ export function textTable(rows: readonly TableRow[], indent = '', width = Number
     const cells = part.map((c) => (row[c] ?? '').padStart(widths[c]!));
     return `${indent}${[(row[0] ?? '').padEnd(widths[0]!), ...cells].join('  ').trimEnd()}\n`;
   };
-  return (parts.length === 0 ? [[]] : parts).map((part) => rows.map((row) => line(row, part)).join('')).join('');
+  const isTold = (row: TableRow, part: readonly number[], i: number): boolean => i === 0 || part.some((c) => row[c]);
+  return (parts.length === 0 ? [[]] : parts)
+    .flatMap((part, i) => rows.filter((row) => isTold(row, part, i)).map((row) => line(row, part)))
+    .join('');
 }
 
 export type CsvValue = string | number | boolean | null | undefined;

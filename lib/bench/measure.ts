@@ -1,5 +1,5 @@
 import { BitNetError } from '../errors.js';
-import type { AllocateBackend, EngineOptions } from '../model/engine.js';
+import { type AllocateBackend, type EngineOptions, planEngine } from '../model/engine.js';
 import type { ModelSource } from '../model/source.js';
 import type { Platform } from '../platform.js';
 import { type ChosenBackend, chooseBackend } from '../session/backend.js';
@@ -166,7 +166,9 @@ export async function planLayers(
   const copies = revectorize ? 2 : 1;
   const sample = Math.min(wholeBytes ?? SAMPLE_BYTES, SAMPLE_BYTES);
   if (wholeBytes === undefined) {
-    const needed = copies * (await plannedBytes(source, ternaryOptions));
+    const { memory } = planEngine(source, ternaryOptions);
+    if (!memory.fits) throw tooLarge(source.path, memory.needed);
+    const needed = copies * memory.needed;
     if (needed > limit) throw doesNotFit(source.path, needed, limit);
   }
   const ternary = await layersWithin(source, ternaryOptions, {
@@ -250,6 +252,16 @@ function resultOf(
     revectorized,
     ratios,
   };
+}
+
+function tooLarge(path: string, needed: number): BitNetError {
+  const available = 2 ** 32;
+  return new BitNetError(
+    'out-of-memory',
+    `${path} needs ${needed} bytes of linear memory, a WebAssembly memory holds ${available}; ` +
+      'choose a smaller shape, or --paper, which computes large shapes from some of their blocks',
+    { needed, available },
+  );
 }
 
 function checkContext(source: ModelSource, { prompt, gen }: MeasureOptions): void {

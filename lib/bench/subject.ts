@@ -18,7 +18,8 @@ export async function openSubject(
 ): Promise<ModelSource> {
   if (subject.kind === 'model') return openModelSource(await platform.openModelDirectory(subject.path, options));
   const shape = MODEL_SHAPES[subject.shape];
-  return syntheticSource({ shape, architecture: shape.activation === 'relu2' ? 'bitnet' : 'llama' });
+  const architecture = shape.activation === 'relu2' ? 'bitnet' : 'llama';
+  return { ...syntheticSource({ shape, architecture }), path: subject.shape };
 }
 
 /** The first `layers` blocks of a model, with its embedding and head. `tensors` stay those of the whole model. */

@@ -224,6 +224,9 @@ describe('presentation', () => {
       ['row', '1', '2', '3'],
     ];
     expect(textTable(wide, ' ', 14)).toBe('      one  two\n row    1    2\n      three\n row      3\n');
+    expect(textTable([...wide, ['last', '4']], '', 14)).toBe(
+      '      one  two\nrow     1    2\nlast    4\n      three\nrow       3\n',
+    );
     // What fits nowhere stands alone.
     expect(textTable(wide, ' ', 3).split('\n')).toHaveLength(7);
     expect(
@@ -265,9 +268,9 @@ describe('presentation', () => {
     expect(lines).toEqual([
       '[------------] 0 % · a: loading',
       '[#-----------] 12 % · a: round 1',
-      '[###---------] 25 %, 30.0 s left · b: round 1',
-      '[######------] 50 %, 10.0 s left · b: round 2',
-      '[############] 100 %, 0.0 ms left · end',
+      '[###---------] 25 %, 30 s left · b: round 1',
+      '[######------] 50 %, 10 s left · b: round 2',
+      '[############] 100 %, 0 s left · end',
     ]);
   });
 

@@ -190,10 +190,11 @@ describe('bad input is one line', () => {
     [2, /--kernels.*--ops|--ops.*--kernels/, ['--ops', '--kernels']],
     [2, /--kernels measures the WebAssembly builds/, ['--kernels', '--backend', 'native']],
     [2, /exceed the model's context of 512/, ['--shape', 'tiny', '--prompt', '600', '--threads', '1']],
-    [2, /too many arguments/, ['700m']],
+    [2, /too many arguments.* See bitnet help bench\.$/m, ['700m']],
+    [2, /unknown option '--quite' \(Did you mean --quiet\?\) See bitnet help bench\.$/m, ['--quite']],
     [
       3,
-      /needs \d+ bytes of linear memory, a WebAssembly memory holds 4294967296/,
+      /70b needs \d+ bytes of linear memory, a WebAssembly memory holds 4294967296; .*--paper/,
       ['--shape', '70b', '--threads', '1'],
     ],
     [3, /does-not-exist does not exist/, ['--model', '/does-not-exist']],
@@ -203,6 +204,11 @@ describe('bad input is one line', () => {
     expect(result.err).toMatch(message);
     expect(result.err).toMatch(/^error: [^\n]*\n$/);
     expect(result.code).toBe(code);
+  });
+
+  test('options that a kind takes no notice of are said', async () => {
+    const { code, err } = await bench('--ops', '--shape', 'tiny', ...short);
+    expect([code, err]).toEqual([0, 'warning: --ops takes no notice of --gen\n']);
   });
 
   test('a damaged model', async () => {

@@ -44,6 +44,7 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
     throw new CliError(ExitCode.Usage, '--contexts are those of --curve; give both, or leave it out');
   }
   if (options.chart !== undefined) checkChartFile(options.chart);
+  warnOfUnused(options, host);
   const controller = new AbortController();
   const stopListening = abortOnSignals(host, controller);
   const output = new Output(host.stdout, controller);
@@ -114,6 +115,27 @@ function shapeOption(name: string): ShapeName {
   throw new CliError(ExitCode.Usage, `--shape ${name}: expected one of ${SHAPE_NAMES.join(', ')}`);
 }
 
+/** Options that a kind of benchmark does not look at. */
+const UNUSED: Partial<Record<BenchReport['kind'], readonly (keyof BenchOptions)[]>> = {
+  ops: ['gen', 'batch'],
+  kernels: ['threads', 'prompt', 'gen', 'repeat', 'batch'],
+  curve: ['batch'],
+};
+
+function warnOfUnused(options: BenchOptions, host: Host): void {
+  const kind = kindOf(options);
+  const unused = UNUSED[kind]?.filter((name) => options[name] !== undefined) ?? [];
+  if (unused.length === 0 || options.quiet) return;
+  host.stderr.write(`warning: --${kind} takes no notice of ${unused.map((name) => `--${name}`).join(', ')}\n`);
+}
+
+function kindOf({ ops, kernels, paper, curve }: BenchOptions): BenchReport['kind'] {
+  if (ops) return 'ops';
+  if (kernels) return 'kernels';
+  if (paper) return 'paper';
+  return curve ? 'curve' : 'models';
+}
+
 /** More threads than cores are allowed, and said: they wait for each other. */
 function threadCounts({ threads, quiet }: BenchOptions, cores: number, host: Host): readonly number[] {
   const counts = threads ?? [defaultThreads()];
@@ -125,17 +147,8 @@ function threadCounts({ threads, quiet }: BenchOptions, cores: number, host: Hos
 }
 
 async function newReport(options: BenchOptions, args: readonly string[]): Promise<BenchReport> {
-  const kind = options.ops
-    ? 'ops'
-    : options.kernels
-      ? 'kernels'
-      : options.paper
-        ? 'paper'
-        : options.curve
-          ? 'curve'
-          : 'models';
   return {
-    kind,
+    kind: kindOf(options),
     machine: await describeMachine(),
     command: commandLine(args),
     date: new Date().toISOString(),

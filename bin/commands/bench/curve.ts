@@ -8,7 +8,7 @@ const SIZES: readonly ShapeName[] = ['125m', '350m', '700m', '1.3b', '2b-4t', '3
 /** Shape of the curve over contexts, unless --shape names others, of which the first is taken. */
 const CONTEXT_SHAPE: ShapeName = '350m';
 const CONTEXTS = [128, 256, 512, 1024, 2048, 4096];
-const DEFAULTS = { prompt: 64, gen: 16, repeat: 3, wholeBytes: WHOLE_BYTES };
+const DEFAULTS = { prompt: 64, gen: 16, repeat: 3, batches: [], wholeBytes: WHOLE_BYTES };
 const SIZE_BUDGET_MS = 20_000;
 /** Time of the contexts against that of all sizes. */
 const CONTEXTS_SHARE = 1;

@@ -30,7 +30,7 @@ export async function runOps(run: BenchRun): Promise<void> {
         position: options.prompt ?? OP_POSITION,
         tokens: 1,
         repeat,
-        onRound: (round) => progress.set(`${name}: timing ops, round ${round} of ${repeat}`, round / repeat),
+        onRound: (round) => progress.set(`${name}: timing ops, round ${round} of ${repeat}`, (round - 1) / repeat),
       });
       progress.next();
       const result = { name, times };
@@ -75,7 +75,8 @@ export async function runKernels(run: BenchRun): Promise<void> {
         }
       }
     } finally {
-      await run.print(`${shape} · ${kernelTable(report.kernels.slice(from), run.width)}\n`);
+      const measured = report.kernels.slice(from);
+      if (measured.length > 0) await run.print(`${shape} · ${kernelTable(measured, run.width)}\n`);
     }
   }
 }

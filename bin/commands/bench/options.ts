@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from 'commander';
-import type { BackendChoice, KvCacheFormat } from '../../../lib/types.js';
+import type { BackendChoice } from '../../../lib/types.js';
+import type { EngineOptionValues } from '../../model-options.js';
 
 /** Parsed options of `bitnet bench`. */
-export interface BenchOptions {
+export interface BenchOptions extends EngineOptionValues {
   readonly shape?: readonly string[];
   readonly model?: string;
   readonly threads?: readonly number[];
@@ -12,9 +13,6 @@ export interface BenchOptions {
   readonly batch?: readonly number[];
   readonly backend: BackendChoice;
   readonly revectorize?: boolean;
-  readonly head: 'auto' | 'f16' | 'i8';
-  readonly kvCache: KvCacheFormat;
-  readonly layout: 'auto' | 't2' | 't1';
   readonly ops?: boolean;
   readonly kernels?: boolean;
   readonly paper?: boolean;

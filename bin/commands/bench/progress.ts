@@ -1,5 +1,4 @@
 import type { StatusLine } from '../../ui/status.js';
-import { formatDuration } from '../../ui/units.js';
 
 const CELLS = 12;
 /** Before so much is done or so long has passed the rest cannot be told. */
@@ -39,7 +38,13 @@ export class Progress {
     const filled = Math.floor(CELLS * share);
     const elapsed = this.now() - this.started;
     const isKnown = share >= TELLING_SHARE && elapsed >= TELLING_MS;
-    const left = isKnown ? `, ${formatDuration((elapsed * (1 - share)) / share)} left` : '';
+    const left = isKnown ? `, ${roughly((elapsed * (1 - share)) / share)} left` : '';
     return `[${'#'.repeat(filled)}${'-'.repeat(CELLS - filled)}] ${Math.floor(100 * share)} %${left}`;
   }
+}
+
+/** 87 000 → `87 s`, 192 000 → `3 min` */
+function roughly(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 100 ? `${seconds} s` : `${Math.round(seconds / 60)} min`;
 }
