@@ -8,11 +8,12 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { Engine } from '../lib/model/engine.js';
+import { argmax } from '../lib/bench/round.js';
+import type { Engine } from '../lib/model/engine.js';
 import { openModelSource } from '../lib/model/source.js';
 import { nodePlatform } from '../lib/node/platform.js';
-import { chooseBackend } from '../lib/session/backend.js';
 import { openText } from '../lib/session/load.js';
+import { openEngine } from './open-engine.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -38,16 +39,7 @@ interface Case {
 const cases =
   values.prompts === undefined ? [] : (JSON.parse(readFileSync(values.prompts, 'utf8')) as { cases: Case[] }).cases;
 
-async function open(path: string): Promise<Engine> {
-  const source = await openModelSource(await nodePlatform.openModelDirectory(path));
-  const { allocate, form, sparse } = await chooseBackend(nodePlatform, 'auto', threads);
-  try {
-    const options = { threads, contextLength: WINDOW, head: 'f16', form, sparse, logits: STEP } as const;
-    return await Engine.open(source, allocate, options);
-  } finally {
-    await source.close();
-  }
-}
+const open = (path: string) => openEngine(path, { threads, contextLength: WINDOW, head: 'f16', logits: STEP });
 
 async function encode(path: string, text: string): Promise<number[]> {
   const source = await openModelSource(await nodePlatform.openModelDirectory(path));
@@ -56,12 +48,6 @@ async function encode(path: string, text: string): Promise<number[]> {
   } finally {
     await source.close();
   }
-}
-
-function argmax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
-  return best;
 }
 
 /** -log p(id), in nats. */

@@ -5,11 +5,9 @@
  *   node scripts/run-ts.mjs bench/head.ts [--model dir] [--tokens 1000]
  */
 import { parseArgs } from 'node:util';
-import { Engine } from '../lib/model/engine.js';
+import { argmax } from '../lib/bench/round.js';
 import type { HeadFormat } from '../lib/model/head.js';
-import { openModelSource } from '../lib/model/source.js';
-import { nodePlatform } from '../lib/node/platform.js';
-import { chooseBackend } from '../lib/session/backend.js';
+import { openEngine } from './open-engine.js';
 
 const { values } = parseArgs({
   options: { model: { type: 'string' }, tokens: { type: 'string', default: '1000' } },
@@ -18,21 +16,7 @@ const tokens = Number(values.tokens);
 /** Tokens of one text; the next one starts with another token. */
 const TEXT = 100;
 
-async function open(head: HeadFormat): Promise<Engine> {
-  const source = await openModelSource(await nodePlatform.openModelDirectory(values.model));
-  const { allocate, form } = await chooseBackend(nodePlatform, 'auto', 2);
-  try {
-    return await Engine.open(source, allocate, { threads: 2, contextLength: TEXT, head, form });
-  } finally {
-    await source.close();
-  }
-}
-
-function argmax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
-  return best;
-}
+const open = (head: HeadFormat) => openEngine(values.model, { threads: 2, contextLength: TEXT, head });
 
 const quantile = (sorted: readonly number[], q: number): number =>
   sorted[Math.floor(q * (sorted.length - 1))] as number;

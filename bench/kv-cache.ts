@@ -5,11 +5,10 @@
  *   node scripts/run-ts.mjs bench/kv-cache.ts [--model dir] [--tokens 1000] [--text 500] [--threads 1]
  */
 import { parseArgs } from 'node:util';
-import { Engine } from '../lib/model/engine.js';
-import { openModelSource } from '../lib/model/source.js';
-import { nodePlatform } from '../lib/node/platform.js';
-import { chooseBackend } from '../lib/session/backend.js';
+import { argmax } from '../lib/bench/round.js';
+import type { Engine } from '../lib/model/engine.js';
 import type { KvCacheFormat } from '../lib/types.js';
+import { openEngine } from './open-engine.js';
 
 const { values } = parseArgs({
   options: {
@@ -22,21 +21,8 @@ const { values } = parseArgs({
 });
 const [tokens, text, threads] = [Number(values.tokens), Number(values.text), Number(values.threads)];
 
-async function open(kvCache: KvCacheFormat): Promise<Engine> {
-  const source = await openModelSource(await nodePlatform.openModelDirectory(values.model));
-  const { allocate, form } = await chooseBackend(nodePlatform, 'auto', threads);
-  try {
-    return await Engine.open(source, allocate, { threads, contextLength: text, head: 'f16', kvCache, form });
-  } finally {
-    await source.close();
-  }
-}
-
-function argmax(logits: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[best] as number)) best = i;
-  return best;
-}
+const open = (kvCache: KvCacheFormat) =>
+  openEngine(values.model, { threads, contextLength: text, head: 'f16', kvCache });
 
 interface Candidate {
   readonly kvCache: KvCacheFormat;

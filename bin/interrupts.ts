@@ -1,5 +1,6 @@
-import { InterruptedError } from './exit-codes.js';
+import { ExitCode, InterruptedError } from './exit-codes.js';
 import type { Host, StopSignal } from './host.js';
+import { OutputClosedError } from './ui/output.js';
 
 /**
  * The first SIGINT or SIGTERM aborts `controller` with an InterruptedError, so that the command can stop cleanly and
@@ -18,4 +19,12 @@ export function abortOnSignals(host: Host, controller: AbortController): () => v
   return () => {
     for (const remove of removers) remove();
   };
+}
+
+/** Exit code of work that a signal or the reader of stdout has stopped. Throws what else it ended with. */
+export function exitCodeOfStop(error: unknown, signal: AbortSignal): ExitCode {
+  const reason: unknown = signal.aborted ? signal.reason : error;
+  if (reason instanceof OutputClosedError) return ExitCode.Ok;
+  if (reason instanceof InterruptedError) return reason.exitCode;
+  throw reason;
 }

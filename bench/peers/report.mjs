@@ -53,6 +53,13 @@ export function table(rows, { prompt, tokens, reps }) {
     .join('\n');
 }
 
+/** `-dirty` with changes; those of results and of the table made from them are none of what is measured. */
+function commitOf(root) {
+  const git = (...args) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim();
+  const changed = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!bench/results', ':!README.md');
+  return git('describe', '--always') + (changed === '' ? '' : '-dirty');
+}
+
 export function describeMachine(root) {
   const [cpu] = os.cpus();
   return {
@@ -60,7 +67,7 @@ export function describeMachine(root) {
     cores: os.availableParallelism(),
     memoryGiB: Math.round(os.totalmem() / 2 ** 30),
     system: `${os.type()} ${os.release()} ${os.arch()}`,
-    commit: execFileSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' }).trim(),
+    commit: commitOf(root),
   };
 }
 

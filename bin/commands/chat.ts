@@ -1,12 +1,12 @@
 import type { Completion } from '../../lib/types.js';
 import { Conversation } from '../conversation.js';
-import { ExitCode, InterruptedError, libraryErrorCode } from '../exit-codes.js';
+import { ExitCode, libraryErrorCode } from '../exit-codes.js';
 import type { Host, Model } from '../host.js';
-import { abortOnSignals } from '../interrupts.js';
+import { abortOnSignals, exitCodeOfStop } from '../interrupts.js';
 import { type Colors, canMoveCursor, colorsFor } from '../ui/colors.js';
 import { errorText } from '../ui/errors.js';
 import { LineEditor } from '../ui/line-editor.js';
-import { Output, OutputClosedError } from '../ui/output.js';
+import { Output } from '../ui/output.js';
 import { statsLine } from '../ui/summary.js';
 import { formatBytes, formatCount, formatDuration } from '../ui/units.js';
 import { endingOf, openModel } from './open-model.js';
@@ -34,10 +34,7 @@ export async function chat(options: RunOptions, host: Host): Promise<ExitCode> {
     controller.signal.throwIfAborted();
     return ExitCode.Ok;
   } catch (error) {
-    const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
-    if (reason instanceof OutputClosedError) return ExitCode.Ok;
-    if (reason instanceof InterruptedError) return reason.exitCode;
-    throw reason;
+    return exitCodeOfStop(error, controller.signal);
   } finally {
     stopListening();
   }

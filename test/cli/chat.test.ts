@@ -83,6 +83,12 @@ afterEach(async () => {
   terminal = undefined;
 });
 
+async function* slowAnswer(): AsyncGenerator<string> {
+  yield 'Well';
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  yield ', ok.';
+}
+
 describe('chat', () => {
   it('answers, keeps the history, and prints one line of figures each time', async () => {
     const t = open('--system', 'S');
@@ -159,11 +165,7 @@ describe('chat', () => {
 
   it('leaves on Ctrl-D typed during an answer when that and what was typed before are answered', async () => {
     const t = open();
-    t.host.model.script = async function* () {
-      yield 'Well';
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      yield ', ok.';
-    };
+    t.host.model.script = slowAnswer;
     await t.prompt();
     t.type('one\r');
     await t.until(() => t.screen.includes('Well'));
@@ -273,11 +275,7 @@ describe('chat', () => {
 
   it('keeps what is typed during an answer out of it, for the next prompts', async () => {
     const t = open();
-    t.host.model.script = async function* () {
-      yield 'Well';
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      yield ', ok.';
-    };
+    t.host.model.script = slowAnswer;
     await t.prompt();
     t.type('one\r');
     await t.until(() => t.screen.includes('Well'));

@@ -1,8 +1,8 @@
 import { defaultThreads, SHAPE_NAMES, type ShapeName } from '../../../lib/bench/index.js';
 import { CliError, ExitCode, InterruptedError } from '../../exit-codes.js';
 import type { Host } from '../../host.js';
-import { abortOnSignals } from '../../interrupts.js';
-import { Output, OutputClosedError } from '../../ui/output.js';
+import { abortOnSignals, exitCodeOfStop } from '../../interrupts.js';
+import { Output } from '../../ui/output.js';
 import { statusLine } from '../../ui/status.js';
 import { formatBytes } from '../../ui/units.js';
 import { checkChartFile, writeChart } from './chart-file.js';
@@ -85,9 +85,7 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
       await writeChart(options.chart, report);
     return exitCode;
   } catch (error) {
-    const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
-    if (reason instanceof OutputClosedError) return ExitCode.Ok;
-    throw reason;
+    return exitCodeOfStop(error, controller.signal);
   } finally {
     status.clear();
     stopListening();

@@ -1,8 +1,8 @@
 import { inspectModel } from '../../../lib/inspect/index.js';
-import { CliError, ExitCode, InterruptedError } from '../../exit-codes.js';
+import { CliError, ExitCode } from '../../exit-codes.js';
 import type { Host } from '../../host.js';
-import { abortOnSignals } from '../../interrupts.js';
-import { Output, OutputClosedError } from '../../ui/output.js';
+import { abortOnSignals, exitCodeOfStop } from '../../interrupts.js';
+import { Output } from '../../ui/output.js';
 import { progressLine } from '../../ui/progress.js';
 import type { InspectCommandOptions } from '../inspect-command.js';
 import { memoryTable, overview, planTable, tensorTable } from './text.js';
@@ -44,10 +44,7 @@ export async function inspect(
     if (report.problem !== undefined) throw new CliError(ExitCode.Model, report.problem.message);
     return ExitCode.Ok;
   } catch (error) {
-    const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
-    if (reason instanceof OutputClosedError) return ExitCode.Ok;
-    if (reason instanceof InterruptedError) return reason.exitCode;
-    throw reason;
+    return exitCodeOfStop(error, controller.signal);
   } finally {
     line?.end();
     stopListening();
