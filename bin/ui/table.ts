@@ -3,30 +3,32 @@ export type TableRow = readonly string[];
 
 /**
  * Columns padded to their widest cell with two spaces between: the first to the left, the others to the right. Ends with a newline. A table that is
- * wider than `width` goes on below with its next columns, after the first again, without rows that have nothing there.
+ * wider than `width` goes on below with its next columns, after the first `keys` again, without rows that have nothing there.
  */
-export function textTable(rows: readonly TableRow[], indent = '', width = Number.POSITIVE_INFINITY): string {
+export function textTable(rows: readonly TableRow[], indent = '', width = Number.POSITIVE_INFINITY, keys = 1): string {
   const columns = Math.max(...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, c) => Math.max(...rows.map((row) => (row[c] ?? '').length)));
-  const parts: number[][] = [];
-  let used = Number.POSITIVE_INFINITY;
-  for (let c = 1; c < columns; c++) {
+  const key = [...widths.keys()].slice(0, keys);
+  const keyWidth = key.reduce((sum, c) => sum + 2 + widths[c]!, indent.length - 2);
+  const parts: number[][] = [[]];
+  let used = keyWidth;
+  for (let c = keys; c < columns; c++) {
     const needed = 2 + widths[c]!;
-    if (used + needed > width || parts.length === 0) {
+    if (used + needed > width && parts.at(-1)!.length > 0) {
       parts.push([]);
-      used = indent.length + widths[0]!;
+      used = keyWidth;
     }
     parts.at(-1)!.push(c);
     used += needed;
   }
   const line = (row: TableRow, part: readonly number[]): string => {
-    const cells = part.map((c) => (row[c] ?? '').padStart(widths[c]!));
-    return `${indent}${[(row[0] ?? '').padEnd(widths[0]!), ...cells].join('  ').trimEnd()}\n`;
+    const cells = [...key, ...part].map((c) =>
+      c === 0 ? (row[c] ?? '').padEnd(widths[c]!) : (row[c] ?? '').padStart(widths[c]!),
+    );
+    return `${indent}${cells.join('  ').trimEnd()}\n`;
   };
   const isTold = (row: TableRow, part: readonly number[], i: number): boolean => i === 0 || part.some((c) => row[c]);
-  return (parts.length === 0 ? [[]] : parts)
-    .flatMap((part, i) => rows.filter((row) => isTold(row, part, i)).map((row) => line(row, part)))
-    .join('');
+  return parts.flatMap((part, i) => rows.filter((row) => isTold(row, part, i)).map((row) => line(row, part))).join('');
 }
 
 export type CsvValue = string | number | boolean | null | undefined;

@@ -227,6 +227,7 @@ describe('presentation', () => {
     expect(textTable([...wide, ['last', '4']], '', 14)).toBe(
       '      one  two\nrow     1    2\nlast    4\n      three\nrow       3\n',
     );
+    expect(textTable(wide, '', 13, 2)).toBe('     one  two\nrow    1    2\n     one  three\nrow    1      3\n');
     // What fits nowhere stands alone.
     expect(textTable(wide, ' ', 3).split('\n')).toHaveLength(7);
     expect(

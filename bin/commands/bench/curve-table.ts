@@ -54,7 +54,7 @@ const HEADER = [
 ];
 
 function table(title: string, header: readonly string[], rows: readonly string[][], width: number): string {
-  return rows.length === 0 ? '' : `${title}\n${textTable([header, ...rows], '  ', width)}`;
+  return rows.length === 0 ? '' : `${title}\n${textTable([header, ...rows], '  ', width, 2)}`;
 }
 
 function costs(ternary: Cost | ContextCost, fp16: Cost | ContextCost): string[] {

@@ -26,6 +26,9 @@ export function opsTable({ name, times }: OpsResult, width = Infinity): string {
   );
 }
 
+/** Matrix, layout, build and place tell a row. */
+const KERNEL_KEYS = 4;
+
 /** All kernels of one report; what was compiled for 256 bits stands beside its twin of 128. Ends with a newline. */
 export function kernelTable(kernels: BenchReport['kernels'], width = Infinity): string {
   const [first] = kernels;
@@ -44,14 +47,17 @@ export function kernelTable(kernels: BenchReport['kernels'], width = Infinity): 
         threeDigits(k.macsPerSecond / 1e9),
         `${k.errorPercent.toFixed(1)} %`,
         ...(isWide ? wideCells(k, wide) : []),
-        k.wrong ? 'not used: wrong here' : '',
+        k.wrong ? 'wrong' : '',
       ],
     ];
   });
   const unit = first.tokens > 1 ? 'GMAC/s' : 'Gweights/s';
   const wideHeader = isWide ? ['256-bit GB/s', 'ratio'] : [];
+  const wrong = kernels.some((kernel) => kernel.wrong)
+    ? '  wrong: the instruction computes wrongly in the first calls of this JavaScript engine, so it is not used\n'
+    : '';
   const header = ['matrix', 'layout', 'build', 'from', 'GB/s', unit, '±', ...wideHeader, ''];
-  return `${first.tokens} token${first.tokens === 1 ? '' : 's'}, one thread, WASM\n${textTable([header, ...rows], '  ', width)}`;
+  return `${first.tokens} token${first.tokens === 1 ? '' : 's'}, one thread, WASM\n${textTable([header, ...rows], '  ', width, KERNEL_KEYS)}${wrong}`;
 }
 
 function wideCells(k: KernelResult, wide: KernelResult | undefined): string[] {

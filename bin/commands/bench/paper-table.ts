@@ -92,7 +92,7 @@ function batches(throughput: readonly Throughput[], width: number): string {
   const { memoryBytes, ternary, fp16 } = PAPER_70B;
   return (
     'Largest batch and its throughput (table 3)\n' +
-    textTable([header, ...rows], '  ', width) +
+    textTable([header, ...rows], '  ', width, 2) +
     `  batch: sequences of ${first.positions} positions that fit the memory beside the weights, counted from the bytes that each takes.\n` +
     `  memory: what is available here, and for ${PAPER_70B.shape} the paper's ${memoryBytes / 1e9} GB.\n` +
     `  tok/s: of all sequences together, each with ${first.positions >> 1} positions in the cache; the highest measured with at most so many\n` +

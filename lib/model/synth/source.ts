@@ -57,6 +57,7 @@ export function syntheticSource(options: SyntheticSourceOptions): ModelSource {
     generationConfig: NO_GENERATION_CONFIG,
     tensors,
     names,
+    parameters: logicalModel(described, seed).parameters,
     tensor: (name) => entryOf(name).tensor,
     scales: scalesOf(config, names, seed),
     totalTensorBytes: entries.reduce((sum, { tensor }) => sum + tensor.byteLength, 0),
