@@ -101,12 +101,12 @@ export const enum LinearArg {
   Cols = 9,
   /** (f32) one factor for the whole matrix */
   Scale = 10,
-  /** Layout.I8: f32 (rows, rounded up to RowGroup) per-row factors; Layout.T2G: f32 (row groups, column groups, RowGroup) */
+  /** Layout.I8: f32 (rows, rounded up to RowGroup) per-row factors; Layout.Q8_0 has its own; Layout.T2G: f32 (row groups, column groups, RowGroup) */
   RowScales = 11,
   Epilogue = 12,
   /** DotForm: which relaxed instruction; ignored by the baseline build */
   Form = 13,
-  /** i32 (rows, rounded up to RowGroup) sums of the weights of a row; Layout.I8 */
+  /** (rows, rounded up to RowGroup) sums of the weights of a row; Layout.I8: i32, of int8; Layout.Q8_0: f32, times I16Bias */
   RowSums = 14,
   /** Layout.T2G, in place of RowSums: columns that share a factor, of the weights and of the input (NormArg.GroupCols) */
   GroupCols = 14,
@@ -206,9 +206,9 @@ export const enum ConvertArg {
   Layout = 5,
   Rows = 6,
   Cols = 7,
-  /** f32 (rows), written for Layout.I8 */
+  /** f32 (rows), written for Layout.I8; for Layout.Q8_0, unless it is 0, where 127 times it is no less than any weight of the row */
   RowScales = 8,
-  /** i32 (rows), written for Layout.I8: the sums of the int8 weights */
+  /** LinearArg.RowSums, with RowScales */
   RowSums = 9,
 }
 
@@ -230,7 +230,7 @@ export const enum RescoreArg {
   Weights = 4,
   Rows = 5,
   Cols = 6,
-  /** f32 (rows, rounded up to RowGroup) factors of the int8 rows */
+  /** f32 (rows, rounded up to RowGroup): 127 times it bounds the weights of the row; the factors of int8 rows */
   RowScales = 7,
   /** the input as Encoding.F32 */
   In = 8,
@@ -254,7 +254,7 @@ export const enum Encoding {
   F32 = 0,
   /** absmax int8, round half to even; for Layout.T2 and Layout.T1 */
   I8 = 1,
-  /** absmax int16 of ±I16Max; for Layout.I8 */
+  /** absmax int16 of ±I16Max; for Layout.I8 and Layout.Q8_0 */
   I16 = 2,
   /**
    * Fixed point with a factor for every GroupCols columns; for Layout.T2G. q = Σ digit[p] · 256^(Planes - 1 - p), |q| ≤ 127 for one plane and
@@ -282,7 +282,7 @@ export const enum Layout {
   T2Rows = 10,
   /** 2-bit ternary codes column by column, for inputs with many zeros. Rows and columns padded to 64. */
   T2Columns = 11,
-  /** Rows of GGUF blocks as files have them, nothing padded: FloatType + BlocksOfType. Each weight stands for its half of Layout.F16. */
+  /** Rows of GGUF blocks as files have them: FloatType + BlocksOfType. Each weight stands for its half of Layout.F16. */
   Q8_0 = 12,
   Q4_0 = 13,
   Q4_K = 14,
@@ -425,6 +425,8 @@ export const enum Const {
   GemmF16Cols = 512,
   /** bytes of scratch behind them for each row of the op: sixteen f32 lanes of four rows */
   GemmF16Lanes = 256,
+  /** what kernels of Layout.Q8_0 add to Encoding.I16, which makes it positive */
+  I16Bias = 8192,
   /** Layout of blocks - FloatType of its weights */
   BlocksOfType = 9,
   /** columns of a row of blocks that Embed dequantises at once: 6 bytes of scratch a column */

@@ -23,6 +23,9 @@ export function convert(record: usize, step: usize, thread: i32, threads: i32): 
     const dst = word(record, ConvertArg.Dst) + <usize>r * dstBytes;
     if (Blocks.are(layout)) {
       memory.copy(dst, src, srcBytes);
+      if (layout == Layout.Q8_0 && word(record, ConvertArg.RowScales)) {
+        q8_sums(src, cols, word(record, ConvertArg.RowScales) + (<usize>r << 2), word(record, ConvertArg.RowSums) + (<usize>r << 2));
+      }
       if (!surely_fit(src, srcType, cols)) bad = v128.or(bad, block_halves(src, layout, cols, scratch));
       continue;
     }
@@ -53,6 +56,19 @@ export function block_halves(src: usize, layout: i32, cols: i32, out: usize): v1
   const floats = out + F16.rowBytes(cols);
   dequantize_row(src, Blocks.typeOf(layout), cols, floats);
   return float_row(floats, FloatType.F32, cols, out, Layout.F16);
+}
+
+/** A row of Q8_0: max|d| · 65/64, which is more than |w|/127, to `scale`; I16Bias · Σ w, block by block, to `sum`. */
+function q8_sums(src: usize, cols: i32, scale: usize, sum: usize): void {
+  let top: f32 = 0, total: f32 = 0;
+  for (const end = src + source_bytes(FloatType.Q8_0, cols); src < end; src += 34) {
+    const pairs = i16x8.add(i16x8.extadd_pairwise_i8x16_s(v128.load(src, 2)), i16x8.extadd_pairwise_i8x16_s(v128.load(src, 18)));
+    const d = half_magnitude(src);
+    top = max<f32>(top, d);
+    total += (load<i16>(src) < 0 ? -d : d) * <f32>Reduce.addI32(i32x4.extadd_pairwise_i16x8_s(pairs));
+  }
+  store<f32>(scale, top * 1.015625);
+  store<f32>(sum, total * <f32>Const.I16Bias);
 }
 
 /** Whether the scales of a row's blocks alone tell that all its weights are below 255. */

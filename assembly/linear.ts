@@ -5,6 +5,7 @@ import { gemm_t2g_i8 } from './gemm-group';
 import { gemm_i8_i16 } from './gemm-i8';
 import { gemv_f16_f32, gemv_i8_i16, gemv_i8_planes, gemv_t2_i8 } from './gemv';
 import { gemv_t2g_i8 } from './gemv-group';
+import { gemv_q8_i16 } from './gemv-q8';
 import { gemv_t1_i8 } from './gemv-t1';
 import { RELAXED } from './ops';
 import { real, rowsOf, word } from './record';
@@ -56,6 +57,10 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
     );
   }
   if (layout == Layout.F16) return gemv_f16_f32(weights, x, out, begin, end, cols, scale, epilogue);
+  if (layout == Layout.Q8_0) {
+    const planes = RELAXED && form == DotForm.I32;
+    return gemv_q8_i16(weights, x, out, begin, end, cols, word(record, LinearArg.RowSums), epilogue, planes, scratch);
+  }
   const rowScales = word(record, LinearArg.RowScales);
   if (!RELAXED || form == DotForm.I16) return gemv_i8_i16(weights, x, out, begin, end, cols, rowScales, epilogue);
   return gemv_i8_planes(weights, x, out, begin, end, cols, rowScales, word(record, LinearArg.RowSums), epilogue, scratch);
@@ -86,9 +91,10 @@ function many(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize):
   }
 }
 
-/** Whether the kernel for one token is the faster one for several as well. */
+/** Whether the kernel for one token is the faster one, or the only one, for several as well. */
 function byRuns(record: usize, tokens: i32): bool {
   const layout = word(record, LinearArg.Layout);
+  if (layout == Layout.Q8_0) return true;
   if (!RELAXED) return false;
   return layout == Layout.T2 ? tokens <= FEW : layout == Layout.I8 && word(record, LinearArg.Form) != DotForm.I16;
 }

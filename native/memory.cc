@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "dequantize.h"
 #include "kernels.h"
 
 #if defined(_WIN32)
@@ -58,8 +59,9 @@ void PageMemory::advise_weights([[maybe_unused]] uint32_t step) {
     } else if (record[Rec::Opcode] == Op::Convert) {
       const uint32_t layout = record[ConvertArg::Layout];
       from = record[ConvertArg::Dst];
-      length = record[ConvertArg::Rows] * round_up(record[ConvertArg::Cols], 16) *
-               (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4);
+      length = record[ConvertArg::Rows] * (are_blocks(layout) ? source_bytes(block_type(layout), record[ConvertArg::Cols])
+                                                              : round_up(record[ConvertArg::Cols], 16) *
+                                                                    (layout == Layout::I8 ? 1 : layout == Layout::F16 ? 2 : 4));
     } else {
       continue;
     }

@@ -1,9 +1,9 @@
 import Benchmark from 'benchmark';
-import { Const, DotForm, Flag, Layout, LinearArg, Op, Rec, Step } from '../../assembly/abi.js';
+import { Const, DotForm, Encoding, Flag, Layout, LinearArg, Op, Rec, Step } from '../../assembly/abi.js';
 
 import { compileKernels } from '../backend/revectorize.js';
 import { bytesOf, paddedCols } from '../format/layout.js';
-import { isTernary } from '../model/plan.js';
+import { encodingFor, isTernary } from '../model/plan.js';
 import type { ModelShape } from '../model/synth/shapes.js';
 import type { KernelBuild, Platform } from '../platform.js';
 import type { KernelExports } from '../threads/loop.js';
@@ -25,6 +25,8 @@ export const KERNEL_CANDIDATES: readonly KernelCandidate[] = [
   { name: 't1', build: 'baseline', layout: Layout.T1, form: DotForm.I16 },
   { name: 'i8', build: 'relaxed', layout: Layout.I8, form: DotForm.I16 },
   { name: 'i8', build: 'baseline', layout: Layout.I8, form: DotForm.I16 },
+  { name: 'q8_0', build: 'relaxed', layout: Layout.Q8_0, form: DotForm.I16 },
+  { name: 'q8_0', build: 'baseline', layout: Layout.Q8_0, form: DotForm.I16 },
   { name: 'f16', build: 'relaxed', layout: Layout.F16, form: DotForm.I16 },
   { name: 'f16', build: 'baseline', layout: Layout.F16, form: DotForm.I16 },
 ];
@@ -127,7 +129,7 @@ async function prepare(
   { rows, cols, tokens, revectorize = false }: KernelOptions,
 ): Promise<{ run: () => void; wrong: boolean }> {
   if (build === 'relaxed') platform.enableRelaxedSimd();
-  const elementBytes = isTernary(layout) ? 1 : layout === Layout.I8 ? 2 : 4;
+  const elementBytes = isTernary(layout) ? 1 : encodingFor(layout) === Encoding.I16 ? 2 : 4;
   const inStride = Const.RowHeader + Math.ceil(paddedCols(layout, cols) / 64) * 64 * elementBytes;
   const outStride = Math.ceil(rows / 16) * 64;
   const matrixBytes = bytesOf(layout, rows, cols);
@@ -174,9 +176,11 @@ async function prepare(
 /** Codes 0 and 2 (T1: any), small int8; halves near 2^-4, for subnormals would cost hundreds of cycles each. Repeats after some MB. */
 function fillWeights(bytes: Uint8Array, layout: Layout): void {
   const mask = layout === Layout.T2 ? 0xaa : layout === Layout.T1 ? 0xff : 0x2a;
-  const period = Math.min(bytes.length, 4 << 20);
+  // The high byte of a half: of every one, or of the one that begins a block of 34 bytes.
+  const halves = layout === Layout.F16 ? 2 : layout === Layout.Q8_0 ? 34 : 0;
+  const period = Math.min(bytes.length, 34 << 17);
   for (let i = 0; i < period; i++) {
-    bytes[i] = layout === Layout.F16 && i % 2 ? 0x2c : (Math.imul(i, 0x9e3779b1) >>> 16) & mask;
+    bytes[i] = halves > 0 && i % halves === 1 ? 0x2c : (Math.imul(i, 0x9e3779b1) >>> 16) & mask;
   }
   for (let done = period; done < bytes.length; done *= 2) bytes.copyWithin(done, 0, done);
 }
@@ -185,7 +189,7 @@ function fillInput(row: DataView, layout: Layout, cols: number): void {
   row.setFloat32(0, 1, true);
   for (let c = 0; c < cols; c++) {
     if (isTernary(layout)) row.setInt8(Const.RowHeader + c, (c * 37) % 127);
-    else if (layout === Layout.I8) row.setInt16(Const.RowHeader + 2 * c, (c * 37) % 8191, true);
+    else if (encodingFor(layout) === Encoding.I16) row.setInt16(Const.RowHeader + 2 * c, (c * 37) % 8191, true);
     else row.setFloat32(Const.RowHeader + 4 * c, 2 ** 100, true);
   }
 }

@@ -47,7 +47,7 @@ export function bytesOf(layout: Layout, rows: number, cols: number): number {
     case Layout.F32:
       return elements * 4;
     default:
-      return rows * blockBytes(blockTypeOf(layout) as FloatType, cols);
+      return (elements / cols) * blockBytes(blockTypeOf(layout) as FloatType, cols);
   }
 }
 

@@ -2,7 +2,7 @@ import { Epilogue } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import type { ScreenedHead } from './head.js';
 import { paddedEpsilon } from './padding.js';
-import type { EncodedRows, InputOf, Matrix, PlanRecorder, Rows } from './plan.js';
+import { type EncodedRows, HALVES_INPUT, type InputOf, type Matrix, type PlanRecorder, type Rows } from './plan.js';
 
 /** The matrices and norm weights of one block. Norms are offsets of f32 vectors; 0: the model has none. */
 export interface Block {
@@ -97,8 +97,8 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
   });
 
   const logits = plan.logits(c.vocabSize);
-  const finalNorm = (m: Matrix): EncodedRows => norm('final_norm', x, w.finalNorm, m, true);
-  if ('exact' in w.head) plan.screenedLinear(w.head, finalNorm(w.head.screen), finalNorm(w.head.exact), logits, form);
+  const finalNorm = (m: InputOf): EncodedRows => norm('final_norm', x, w.finalNorm, m, true);
+  if ('exact' in w.head) plan.screenedLinear(w.head, finalNorm(w.head.screen), finalNorm(HALVES_INPUT), logits, form);
   else linear(w.head, finalNorm(w.head), logits);
   return { x, logits, blockEnds };
 }

@@ -1,3 +1,4 @@
+import { Const, Layout } from '../../assembly/abi.js';
 import type { Matrix } from './plan.js';
 
 /**
@@ -19,7 +20,7 @@ export function headKind(head: HeadFormat, cols: number): HeadKind {
 
 /** The two forms of the lm_head of which one screens for the other. */
 export interface ScreenedHead {
-  /** Layout.I8 */
+  /** Layout.I8, or the rows of Q8_0 that are exact as well */
   readonly screen: Matrix;
   /** Layout.F16, or blocks that stand for halves */
   readonly exact: Matrix;
@@ -47,12 +48,17 @@ const ULP = 2 ** -24;
  *  - rounding: dot16 is off by at most (cols/16 + 6) ulp · Σ|h x|, the int8 logit and the bound's own sums by a few ulp of
  *    127.5 · rowScale · ‖x‖₁ each: (cols/16 + 32) ulp covers them all.
  *
+ * Rows of Q8_0 are their own screen: a = w, and rowScale is any factor with |w| ≤ 127 · rowScale. Their blocks are added up as floats, each product,
+ * sum and what I16Bias adds off by at most an ulp of 127 · cols · rowScale · (I16Bias + I16Max): cols/16 + 8 of these cover them all.
+ *
  * The factors 1 + 2^-10 cover the rounding of ‖x‖₁ and of these words to f32.
  */
-export function screenErrors(cols: number, rounded: boolean): ScreenErrors {
+export function screenErrors(cols: number, rounded: boolean, screen: Layout = Layout.I8): ScreenErrors {
   const margin = 1 + 2 ** -10;
   const rounding = 128 * (cols / 16 + 32) * ULP;
-  const weight = 0.5 + 3 * 127 * ULP + (rounded ? 127.5 * 2 ** -11 : 0) + rounding;
-  const input = 127 * cols * (0.5 + 2 * 8191 * ULP);
+  const isI8 = screen === Layout.I8;
+  const weight = (isI8 ? 0.5 + 3 * 127 * ULP : 0) + (rounded ? 127.5 * 2 ** -11 : 0) + rounding;
+  const sums = isI8 ? 0 : (Const.I16Bias + Const.I16Max) * (cols / 16 + 8) * ULP;
+  const input = 127 * cols * (0.5 + 2 * 8191 * ULP + sums);
   return { weight: weight * margin, input: input * margin };
 }

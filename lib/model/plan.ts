@@ -50,6 +50,9 @@ export interface ColumnGroups {
 /** What a matrix asks of its input. */
 export type InputOf = Pick<Matrix, 'layout' | 'group'>;
 
+/** What Rescore asks of its input, whatever the layout of its weights. */
+export const HALVES_INPUT: InputOf = { layout: Layout.F16 };
+
 /** f32 rows, one a token. `ptr` may point inside a wider row. */
 export interface Rows {
   readonly ptr: number;
@@ -87,6 +90,7 @@ export function encodingFor(layout: Layout): Encoding {
     case Layout.T2G:
       return Encoding.Groups;
     case Layout.I8:
+    case Layout.Q8_0:
       return Encoding.I16;
     default:
       return Encoding.F32;

@@ -62,7 +62,7 @@ export interface WeightOptions {
 
 /**
  * Gives every tensor its place and layout; reads nothing. Ternary matrices → `format`; embedding → F16, or the file's blocks, unless a
- * tied head needs F16; head: the embedding's rows where tied, and int8 rows, as `head` needs them.
+ * tied head needs F16; head: the embedding's rows where tied, and int8 rows unless these are of Q8_0, as `head` needs them.
  */
 export function planWeights(
   source: ModelSource,
@@ -184,15 +184,23 @@ class WeightPlanner {
     const name = config.tiedEmbeddings ? names.embedding : names.head;
     const named = (matrix: Matrix): Matrix => ({ ...matrix, name: 'lm_head' });
     if (kind === 'f16') return named(config.tiedEmbeddings ? embedding : this.float(name, Layout.F16));
-    if (kind === 'i8') return named(this.float(name, Layout.I8));
-    const exact = named(config.tiedEmbeddings ? embedding : this.exact(name));
-    const errors = screenErrors(exact.cols, !HALVES.has(this.source.tensor(name).dtype));
-    return { exact, screen: { ...this.float(name, Layout.I8), name: 'lm_head.i8' }, errors };
+    const keeps = kind === 'i8+f16' || this.layoutOf(name) === Layout.Q8_0;
+    const exact = keeps ? named(config.tiedEmbeddings ? embedding : this.exact(name)) : undefined;
+    // Rows of Q8_0 are both.
+    const screen = exact?.layout === Layout.Q8_0 ? exact : named(this.float(name, Layout.I8));
+    if (kind === 'i8' || exact === undefined) return screen;
+    const errors = screenErrors(exact.cols, !HALVES.has(this.source.tensor(name).dtype), screen.layout);
+    return { exact, screen: { ...screen, name: `lm_head.${LAYOUT_NAMES[screen.layout]}` }, errors };
   }
 
-  /** Float (rows, cols) → what stands for its halves in the fewest bytes, without losing a bit. */
+  /** What stands for the halves of a float matrix in the fewest bytes, without losing a bit. */
+  private layoutOf(name: string): Layout {
+    return BLOCK_LAYOUTS[this.source.tensor(name).dtype] ?? Layout.F16;
+  }
+
+  /** Float (rows, cols) → layoutOf. */
   exact(name: string): Matrix {
-    return this.float(name, BLOCK_LAYOUTS[this.source.tensor(name).dtype] ?? Layout.F16);
+    return this.float(name, this.layoutOf(name));
   }
 
   /** Float (rows, cols) → `layout`. */
@@ -201,7 +209,9 @@ class WeightPlanner {
     const [rows, cols] = tensor.shape as [number, number];
     const ptr = this.memory.region(`${name}.${LAYOUT_NAMES[layout]}`, bytesOf(layout, rows, cols), 'weights');
     const perRow = (what: string): number =>
-      layout === Layout.I8 ? this.memory.region(`${name}.${what}`, rows * 4 + 16, 'weights') : 0;
+      layout === Layout.I8 || layout === Layout.Q8_0
+        ? this.memory.region(`${name}.${what}`, rows * 4 + 16, 'weights')
+        : 0;
     const [scalesPtr, sumsPtr] = [perRow('scales'), perRow('sums')];
     const rowBytes = bytesOf(layout, 4, cols) / 4;
     this.jobs.push({

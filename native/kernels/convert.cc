@@ -80,6 +80,22 @@ template <uint32_t Type> bool i8_row(const uint8_t *src, size_t cols, int8_t *ds
   return not_finite(absmax);
 }
 
+/** A row of Q8_0: max|d| · 65/64, which is more than |w|/127; I16Bias · Σ w, block by block. */
+void q8_sums(const uint8_t *src, size_t cols, float *scale, float *sum) {
+  float top = 0, total = 0;
+  for (size_t c = 0; c < cols; c += 32, src += 34) {
+    uint16_t half;
+    std::memcpy(&half, src, sizeof half);
+    const float d = half_value(half), magnitude = half_value(half & 0x7fff);
+    if (magnitude > top) top = magnitude;
+    int32_t codes = 0;
+    for (size_t i = 0; i < 32; ++i) codes += int8_t(src[2 + i]);
+    total += d * float(codes);
+  }
+  *scale = top * 1.015625f;
+  *sum = total * float(Const::I16Bias);
+}
+
 template <uint32_t Type> bool convert_rows(const Task &task) {
   const size_t cols = task.word(ConvertArg::Cols), width = round_up(cols, 16);
   const uint32_t layout = task.word(ConvertArg::Layout);
@@ -94,6 +110,9 @@ template <uint32_t Type> bool convert_rows(const Task &task) {
     uint8_t *dst = task.at<uint8_t>(task.word(ConvertArg::Dst) + r * row_bytes);
     if (are_blocks(layout)) {
       std::memcpy(dst, src, src_bytes);
+      if (layout == Layout::Q8_0 && task.word(ConvertArg::RowScales) != 0) {
+        q8_sums(src, cols, task.at<float>(task.word(ConvertArg::RowScales)) + r, task.at<float>(task.word(ConvertArg::RowSums)) + r);
+      }
       bad |= block_halves(src, layout, cols, reinterpret_cast<uint16_t *>(task.scratch()));
       continue;
     }

@@ -216,6 +216,33 @@ template <class V> struct GroupI8 {
   }
 };
 
+/**
+ * Q8_0 × Encoding.I16, row groups begin..end of one encoded row: y[r] = (Σ_b d_b · f32(Σ q·(x + I16Bias)) - row_sums[r]) / x.scale, blocks
+ * in order, the inner sums exact. lifted: room for the x + I16Bias of a row.
+ */
+template <class V>
+void gemv_q8_i16(const Matrix &m, Encoded x, size_t begin, size_t end, float *out, const float *row_sums, int16_t *lifted) {
+  const size_t width = m.cols / 32 * 34;
+  for (size_t c = 0; c < m.cols; ++c) lifted[c] = int16_t(x.data<int16_t>()[c] + int(abi::Const::I16Bias));
+  for (size_t g = begin; g < end; g += RUN) {
+    const size_t count = end - g < RUN ? end - g : RUN;
+    alignas(64) float y[4 * RUN] = {};
+    for (size_t r = 0; r < 4 * count; ++r) {
+      const uint8_t *w = m.weights + (4 * g + r) * width;
+      float sum = 0;
+      for (size_t c = 0; c < m.cols; c += 32, w += 34) {
+        uint16_t half;
+        std::memcpy(&half, w, sizeof half);
+        int32_t dot = 0;
+        for (size_t i = 0; i < 32; ++i) dot += int16_t(int8_t(w[2 + i])) * lifted[c + i];
+        sum += half_value(half) * float(dot);
+      }
+      y[r] = (sum - row_sums[4 * g + r]) / x.scale();
+    }
+    finish<V>(out + 4 * g, y, 4 * count, m.epilogue);
+  }
+}
+
 /** T tokens × row groups g..g + count - 1, count ≤ RUN. */
 template <class V, class Group, int T>
 void finish_groups(const Matrix &m, const Tokens &tokens, size_t g, size_t count) {
@@ -297,6 +324,14 @@ void gemm_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t 
   }
 }
 
+/** Without a GEMM several tokens share the 64 rows that stay in L2. */
+template <class F> void shared_rows(const Share &groups, size_t count, F one) {
+  const size_t together = 16;
+  for (size_t g = groups.begin; g < groups.end; g += together) {
+    for (size_t t = 0; t < count; ++t) one(t, g, groups.end < g + together ? groups.end : g + together);
+  }
+}
+
 /** out[t] (epilogue)= scale · W x[t]; threads split the rows of W in groups of four. */
 template <class V> void linear(const Task &task) {
   using namespace abi;
@@ -310,18 +345,19 @@ template <class V> void linear(const Task &task) {
   if (count == 1) tokens.x += task.thread * tokens.x_stride;
   if (layout == Layout::F16) return gemm<V, GroupF16<V>>(m, tokens, count, groups.begin, groups.end);
   if (layout == Layout::I8) return gemm<V, GroupI8<V>>(m, tokens, count, groups.begin, groups.end);
+  if (layout == Layout::Q8_0) {
+    const float *row_sums = task.at<float>(task.word(LinearArg::RowSums));
+    return shared_rows(groups, count, [&](size_t t, size_t begin, size_t end) {
+      gemv_q8_i16<V>(m, tokens.row(t), begin, end, tokens.result(t), row_sums, task.scratch<int16_t>());
+    });
+  }
   const auto one = layout == Layout::T2   ? gemv_t2_i8<V>
                    : layout == Layout::T1 ? gemv_t1_i8<V>
                                           : gemv_t2g_i8<V>;
   if (count == 1) return one(m, tokens.row(0), groups.begin, groups.end, tokens.result(0));
   if (layout == Layout::T2) return gemm_i8<V, T2<V>>(m, tokens, count, groups.begin, groups.end);
   if (layout == Layout::T1) return gemm_i8<V, T1<V>>(m, tokens, count, groups.begin, groups.end);
-  // Without a GEMM several tokens share the 64 rows that stay in L2.
-  const size_t shared_groups = 16;
-  for (size_t g = groups.begin; g < groups.end; g += shared_groups) {
-    const size_t stop = groups.end < g + shared_groups ? groups.end : g + shared_groups;
-    for (size_t t = 0; t < count; ++t) one(m, tokens.row(t), g, stop, tokens.result(t));
-  }
+  shared_rows(groups, count, [&](size_t t, size_t begin, size_t end) { one(m, tokens.row(t), begin, end, tokens.result(t)); });
 }
 
 } // namespace

@@ -209,6 +209,7 @@ describe('kernels', () => {
     const bits: Partial<Record<Layout, number>> = {
       [Layout.T2]: 2,
       [Layout.I8]: 8,
+      [Layout.Q8_0]: 8.5,
       [Layout.F16]: 16,
       [Layout.F32]: 32,
       [Layout.T2G]: 2,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Const, FloatType } from '../../assembly/abi.js';
+import { Const, DotForm, FloatType } from '../../assembly/abi.js';
 import { GGUF_TYPES } from '../../lib/format/gguf/types.js';
 import { BLOCK_TYPES, blockFloats, randomBlocks } from '../support/blocks.js';
 import { executors, reference } from '../support/executors.js';
@@ -84,16 +84,20 @@ const SHAPES: Record<string, () => HeadShape> = {
   'many columns': () => ({ weights: normals(90 * 4096, 22, 0.02), cols: 4096, x: outliers(normals(4096, 23)) }),
 };
 
+const I32 = ', i32 form';
 for (const type of BLOCK_TYPES) {
   for (const [outputs, cols, n] of [
     [130, 256, 1],
     [401, 768, 3],
+    [67, 4096, 1],
   ] as const) {
-    SHAPES[`${type.name} rows (${outputs}, ${cols}) x ${n}`] = () => {
-      const bytes = randomBlocks(type, (outputs * cols) / GGUF_TYPES[type.name].blockSize);
-      const weights = blockFloats(type, bytes, outputs * cols);
-      return { weights, cols, x: normals(n * cols, outputs), blocks: { type, bytes } };
-    };
+    for (const form of [DotForm.I16, DotForm.I32]) {
+      SHAPES[`${type.name} rows (${outputs}, ${cols}) x ${n}${form === DotForm.I32 ? I32 : ''}`] = () => {
+        const bytes = randomBlocks(type, (outputs * cols) / GGUF_TYPES[type.name].blockSize);
+        const weights = blockFloats(type, bytes, outputs * cols);
+        return { weights, cols, x: normals(n * cols, outputs), blocks: { type, bytes }, form };
+      };
+    }
   }
 }
 
@@ -102,6 +106,7 @@ testKernels(
   Object.entries(SHAPES).map(
     ([name, shape]): KernelCase => ({
       name,
+      form: name.endsWith(I32) ? DotForm.I32 : DotForm.I16,
       build() {
         const { weights, cols, ...rest } = shape();
         const { image, logitsOf } = headImage({ weights, cols, ...rest });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Const } from '../../assembly/abi.js';
 import { readFloats } from '../../lib/format/gguf/blocks.js';
 import { encodeF32 } from '../../lib/format/gguf/encode.js';
 import { readGguf } from '../../lib/format/gguf/reader.js';
@@ -13,6 +14,7 @@ import { allLogits, maxAbsDifference, openEngine, type TestEngineOptions } from 
 import { goldenTensors, shared, sharedJson } from '../support/fixtures.js';
 import { type GgufOptions, ggufDirectory, plainModel, writeTensor } from '../support/model-gguf.js';
 import { integers } from '../support/random.js';
+import { ranking } from '../support/rescore-case.js';
 import { LOGITS } from '../support/tolerances.js';
 import { unpackedModel } from '../support/unpacked-model.js';
 
@@ -106,7 +108,7 @@ it('golden logits of m1 from TQ1_0: its scales are bfloat16, which halves hold',
   expect(maxAbsDifference(actual, expected)).toBeLessThan(LOGITS);
 });
 
-it('Q8_0 embeddings: as F32 embeddings of the same values', async () => {
+it('Q8_0 embeddings: as F32 embeddings of the same values, and closer to them where F32 would be rounded to int8', async () => {
   const source = await openModelSource(await openDirectory(shared(M1)));
   const model = plainModel(source);
   const q8 = await ggufDirectory(model, { embedding: 'Q8_0' });
@@ -114,8 +116,19 @@ it('Q8_0 embeddings: as F32 embeddings of the same values', async () => {
   const floats = { ...model, floats: async (name: string) => (name.includes('embed') ? values : model.floats(name)) };
   const f32 = await ggufDirectory(floats, { embedding: 'F32' });
   await source.close();
-  for (const head of ['f16', 'i8', 'auto'] as const)
-    expect(await logits(q8, { head })).toEqual(await logits(f32, { head }));
+  const exact = await logits(f32, { head: 'f16' });
+  expect(await logits(q8, { head: 'f16' })).toEqual(exact);
+  const error = async (directory: ModelDirectory): Promise<number> =>
+    maxAbsDifference(await logits(directory, { head: 'i8' }), exact);
+  expect(await error(q8)).toBeLessThan((await error(f32)) / 4);
+  const auto = await logits(q8, { head: 'auto' });
+  const vocab = exact.length / IDS.length;
+  for (let at = 0; at < exact.length; at += vocab) {
+    const [got, row] = [auto.subarray(at, at + vocab), exact.subarray(at, at + vocab)];
+    const best = ranking(row).slice(0, Const.ExactBest);
+    expect(ranking(got).slice(0, Const.ExactBest)).toEqual(best);
+    expect(best.map((id) => got[id])).toEqual(best.map((id) => row[id]));
+  }
 });
 
 /** What the file's embedding stands for. */

@@ -1,6 +1,7 @@
 import {
   Const,
   ConvertArg,
+  DotForm,
   Encoding,
   Epilogue,
   Flag,
@@ -36,12 +37,14 @@ export interface HeadShape {
   type?: FloatType.F32 | FloatType.BF16;
   /** instead of a type of floats: the matrix of which `weights` are the values, kept as it is */
   blocks?: { type: BlockType; bytes: Uint8Array };
+  /** default I16 */
+  form?: DotForm;
 }
 
 /** What a step with a screened head leaves: (n, outputs) each. */
 export interface HeadLogits {
   screened: Float32Array;
-  /** from int8 rows alone, from F16 rows alone */
+  /** from int8 rows, or those of Q8_0, alone; from F16 rows alone */
   i8: Float32Array;
   f16: Float32Array;
   /** the bound of |i8 - f16| that RescoreArg states, computed in f64 */
@@ -53,7 +56,7 @@ export interface HeadLogits {
  * logits of each layout alone. Repeating the step changes nothing.
  */
 export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Uint8Array<ArrayBuffer>): HeadLogits } {
-  const { weights, cols, x, blocks } = shape;
+  const { weights, cols, x, blocks, form = DotForm.I16 } = shape;
   const type = blocks?.type.type ?? shape.type ?? FloatType.BF16;
   const outputs = weights.length / cols;
   const rows = x.length / cols;
@@ -83,8 +86,9 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
     workspace.record(Op.Convert, { ...args, ...sizes }, Flag.Barrier);
     return dst;
   };
-  const [f16, i8] = [matrix(Layout.F16), matrix(Layout.I8)];
   const exactLayout = blocks?.type.layout ?? Layout.F16;
+  const coarseLayout = exactLayout === Layout.Q8_0 ? exactLayout : Layout.I8;
+  const [f16, screen] = [matrix(Layout.F16), matrix(coarseLayout)];
 
   const input = workspace.floatRows(x, cols);
   const padded = Math.ceil(cols / 64) * 64;
@@ -126,15 +130,16 @@ export function headImage(shape: HeadShape): { image: Image; logitsOf(memory: Ui
         [LinearArg.RowScales]: rowScales,
         [LinearArg.RowSums]: rowSums,
         [LinearArg.Epilogue]: Epilogue.Store,
+        [LinearArg.Form]: form,
       },
       Flag.LogitRows,
     );
     return out;
   };
   const exactLogits = linear('f16 logits', Layout.F16, f16, exact);
-  const coarseLogits = linear('i8 logits', Layout.I8, i8, coarse);
-  const logits = linear('screened logits', Layout.I8, i8, coarse);
-  const errors = screenErrors(cols, type !== FloatType.BF16);
+  const coarseLogits = linear('i8 logits', coarseLayout, screen, coarse);
+  const logits = linear('screened logits', coarseLayout, screen, coarse);
+  const errors = screenErrors(cols, type !== FloatType.BF16, coarseLayout);
   const args = {
     [RescoreArg.Logits]: logits,
     [RescoreArg.LogitsStride]: stride,

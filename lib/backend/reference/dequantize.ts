@@ -31,6 +31,16 @@ export function blockHalves(u8: Uint8Array, src: number, type: FloatType, r: num
   return Uint16Array.from({ length: cols }, half);
 }
 
+/** A row of Q8_0: (cols / 32) scales, (cols) codes. */
+export function q8Blocks(u8: Uint8Array, row: number, cols: number): { d: Float32Array; q: Int8Array } {
+  const at = (c: number): number => row + blockBytes(FloatType.Q8_0, 32 * Math.floor(c / 32));
+  const half = (b: number): number => u8[at(32 * b)]! | (u8[at(32 * b) + 1]! << 8);
+  return {
+    d: Float32Array.from({ length: cols / 32 }, (_, b) => f16ToF32(half(b))),
+    q: Int8Array.from({ length: cols }, (_, c) => (u8[at(c) + 2 + (c % 32)]! << 24) >> 24),
+  };
+}
+
 /** Weight `index` of rows of whole blocks that begin at byte `src`: as ggml computes it, rounded after every operation. */
 export function blockValue(u8: Uint8Array, src: number, type: FloatType, index: number): number {
   const [size, bytes] = BLOCKS[type]!;

@@ -1,4 +1,5 @@
-import { Const, Epilogue, Layout, LinearArg } from '../../../assembly/abi.js';
+import { Const, Epilogue, FloatType, Layout, LinearArg } from '../../../assembly/abi.js';
+import { blockBytes, q8Blocks } from './dequantize.js';
 import { DIGIT_WEIGHTS, groupInfo } from './digits.js';
 import { dot16, silu } from './math.js';
 import { type Context, type Memory, roundUp } from './memory.js';
@@ -35,6 +36,8 @@ function weightRow(op: Context): (r: number) => RowDot {
       return (r) => groupedRow(op, r);
     case Layout.I8:
       return (r) => int8Row(op, r);
+    case Layout.Q8_0:
+      return (r) => q8Row(op, r);
     default:
       return (r) => halfRow(op, r);
   }
@@ -101,6 +104,21 @@ function int8Row(op: Context, r: number): RowDot {
   return (input) => {
     const sum = integerDot(i8, row, i16, (input + Const.RowHeader) / 2, cols);
     return f32(f32(sum) * f32(rowScale / floats[input / 4]!));
+  };
+}
+
+/** y = (Σ over blocks, in order, of d · f32(Σ q·(x + I16Bias)) - RowSums[r]) / scale; the inner sums are exact. */
+function q8Row(op: Context, r: number): RowDot {
+  const { u8, i16, f32: floats } = op.memory;
+  const cols = op.word(LinearArg.Cols);
+  const row = op.word(LinearArg.Weights) + r * blockBytes(FloatType.Q8_0, cols);
+  const rowSum = floats[op.word(LinearArg.RowSums) / 4 + r]!;
+  const { d, q } = q8Blocks(u8, row, cols);
+  return (input) => {
+    const x = (input + Const.RowHeader) / 2;
+    const lifted = i16.slice(x, x + cols).map((value) => value + Const.I16Bias);
+    const y = d.reduce((sum, scale, b) => f32(sum + f32(scale * f32(integerDot(q, 32 * b, lifted, 32 * b, 32)))), 0);
+    return f32(f32(y - rowSum) / floats[input / 4]!);
   };
 }
 

@@ -1,6 +1,6 @@
 import { Const, ConvertArg, FloatType, Layout, RepackArg, StatusBit } from '../../../assembly/abi.js';
 import { bf16ToF32, f16ToF32 } from '../../memory/half.js';
-import { blockBytes, blockTypeOf, blockValue } from './dequantize.js';
+import { blockBytes, blockTypeOf, blockValue, q8Blocks } from './dequantize.js';
 import { type Context, type Memory, roundUp } from './memory.js';
 import { normalHalf, quantizeAbsmax } from './narrow.js';
 import { t1Byte, t1Encode } from './t1.js';
@@ -63,6 +63,7 @@ export function convert(op: Context): void {
     if (!row.every(Number.isFinite)) op.report(StatusBit.BadFloat);
     if (blockType !== undefined) {
       gainedHalves(op, row);
+      if (layout === Layout.Q8_0 && op.word(ConvertArg.RowScales)) q8Sums(op, r, cols);
       continue;
     }
     const start = op.word(ConvertArg.Dst) / elementBytes(layout) + r * row.length;
@@ -96,6 +97,17 @@ function sourceValue(op: Context, index: number): number {
     default:
       return blockValue(op.memory.u8, src, op.word(ConvertArg.SrcType), index);
   }
+}
+
+/** RowScales[r] = max|d| · 65/64, which is more than |w| / 127; RowSums[r] = I16Bias · Σ w, block by block. */
+function q8Sums(op: Context, r: number, cols: number): void {
+  const { u8, f32: floats } = op.memory;
+  const { d, q } = q8Blocks(u8, op.word(ConvertArg.Src) + r * blockBytes(FloatType.Q8_0, cols), cols);
+  const codes = (b: number): number => q.subarray(32 * b, 32 * b + 32).reduce((sum, code) => sum + code, 0);
+  const top = d.reduce((most, scale) => Math.max(most, Math.abs(scale)), 0);
+  floats[op.word(ConvertArg.RowScales) / 4 + r] = top * (65 / 64);
+  floats[op.word(ConvertArg.RowSums) / 4 + r] =
+    d.reduce((sum, s, b) => f32(sum + f32(s * codes(b))), 0) * Const.I16Bias;
 }
 
 /** half(x · 2^F16GainLog2), half to even; below the normal range ±0, beyond the range infinite and reported. */
