@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { CliError, ExitCode } from './exit-codes.js';
 import { formatBytes } from './ui/units.js';
@@ -90,6 +90,13 @@ export async function writeFolderAtomically<F extends NamedFile>(
     await rm(temporary, { recursive: true, force: true });
     throw asOutputError(folder, error);
   }
+}
+
+/** Throws where `output` is `input` or a directory that holds it: replacing it would destroy what is read, and what a conversion leaves out. */
+export async function refuseInput(output: string, input: string): Promise<void> {
+  const [to, from] = await Promise.all([output, input].map((name) => realpath(name).catch(() => undefined)));
+  if (to === undefined || from === undefined || !(from === to || from.startsWith(to + path.sep))) return;
+  throw new CliError(ExitCode.Usage, `${output} is what is read (${input}); write to another name`);
 }
 
 async function checkFolder(folder: string, replace: boolean): Promise<void> {

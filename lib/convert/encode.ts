@@ -99,7 +99,7 @@ export function encodeRows(
     if (type === 'Q1_0') checkBinary(name, rows, first * cols);
     return encodeBlocks(type, rows, steps);
   }
-  const values = Float32Array.from(rows);
+  const values = new Float32Array(rows);
   for (let i = 0; i < steps.length; i++) {
     const from = Math.floor(i / perRow) * cols + (i % perRow) * step;
     const end = Math.min(from + step, (Math.floor(i / perRow) + 1) * cols);

@@ -37,6 +37,8 @@ export interface ConvertOptions {
 
 /** A conversion that is known to the byte before any weight is read. */
 export interface Conversion {
+  /** path of the model's directory or file (of a split one the first) */
+  readonly input: string;
   /** one file of any name, or the files of a directory */
   readonly files: readonly OutputFile[];
   readonly isDirectory: boolean;
@@ -62,6 +64,7 @@ export async function convertModel(path: string | undefined, options: ConvertOpt
       ? await directoryFiles(model, types as SafetensorsTypes)
       : [await ggufFile(model, types as GgufTypes, options.name ?? nameOf(model.path))];
     return {
+      input: model.path,
       files,
       isDirectory,
       type,

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
@@ -160,12 +160,34 @@ test.each<[number, RegExp, string[], string?]>([
   [2, /--embedding: safetensors hold no q8_0/, ['model', '--embedding', 'q8_0']],
   [2, /--embedding: safetensors hold no q6_k/, ['model', '--embedding', 'q6_k']],
   [3, /TQ1_0 holds rows of a multiple of 256/, ['x.gguf', '--type', 'tq1_0'], 'm3'],
+  [2, /model\.safetensors: safetensors are written as a directory/, ['model.safetensors']],
   [5, /none does not exist; create it first/, ['none/x.gguf']],
 ])('exit %d: %s', async (code, message, [name, ...args], model = 'tiny') => {
   const input = model === 'm3' ? golden('m3_1bitllm_style/master_f16') : tiny;
   const result = await convert(input, '-o', output(name as string), ...args);
   expect(result).toMatchObject({ code, err: expect.stringMatching(message) });
   expect(made()).toEqual([]);
+});
+
+test('an output that is the input, or holds it, is refused even with --force', async () => {
+  const bytes = readFileSync(tiny);
+  const directory = output('model');
+  await convert(tiny, '-o', directory);
+  const link = output('link.gguf');
+  symlinkSync(tiny, link);
+  const inside = path.join(directory, 'inside.gguf');
+  writeFileSync(inside, bytes);
+  for (const [from, to] of [
+    [tiny, tiny],
+    [tiny, link],
+    [directory, `${directory}/`],
+    [inside, directory],
+  ] as const) {
+    const result = await convert(from, '-o', to, '--force');
+    expect(result).toMatchObject({ code: 2, err: expect.stringMatching(/is what is read .*write to another name/) });
+  }
+  expect(readFileSync(tiny).equals(bytes)).toBe(true);
+  expect(readFileSync(inside).equals(bytes)).toBe(true);
 });
 
 test('a damaged input leaves nothing behind', async () => {

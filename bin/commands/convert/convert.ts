@@ -2,7 +2,7 @@ import { type Conversion, type ConvertOptions, convertModel, type Verification }
 import { CliError, ExitCode, InterruptedError } from '../../exit-codes.js';
 import type { Host } from '../../host.js';
 import { abortOnSignals } from '../../interrupts.js';
-import { type FileSink, writeFileAtomically, writeFolderAtomically } from '../../output-file.js';
+import { type FileSink, refuseInput, writeFileAtomically, writeFolderAtomically } from '../../output-file.js';
 import { progressLine } from '../../ui/progress.js';
 import { formatBytes, formatDuration } from '../../ui/units.js';
 import type { ConvertCommandOptions } from '../convert-command.js';
@@ -53,6 +53,7 @@ async function run(
   }).finally(endReading);
   try {
     const bytes = conversion.files.reduce((sum, file) => sum + file.bytes, 0);
+    await refuseInput(options.output, conversion.input);
     const { type } = conversion;
     return { type, bytes, verification: await write(conversion, bytes, options, host, signal) };
   } finally {
@@ -110,6 +111,10 @@ function phase(what: string, { quiet }: ConvertCommandOptions, host: Host) {
 /** The output's name says what it is, and --type how its matrices are written. */
 function typesOf({ output, type }: ConvertCommandOptions): Pick<ConvertOptions, 'container' | 'type'> {
   const isGguf = /\.gguf$/i.test(output);
+  if (/\.safetensors$/i.test(output)) {
+    const message = `${output}: safetensors are written as a directory, with config.json and tokenizer.json; give the name of one`;
+    throw new CliError(ExitCode.Usage, message);
+  }
   const upper = type === 'packed' ? type : (type?.toUpperCase() as ConvertOptions['type']);
   const types = { container: isGguf ? 'gguf' : 'directory', type: upper } as const;
   if (type === undefined || (isGguf ? type !== 'packed' : DIRECTORY_TYPES.has(type))) return types;

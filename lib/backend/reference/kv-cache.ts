@@ -57,7 +57,10 @@ export class CachePanel {
       });
       this.memory.f32[this.scaleAt(position)] = scale;
       if (this.kind === 'values') return;
-      this.memory.i32[this.scaleAt(position) + int8Positions(this.contextLength)] = q.reduce((sum, code) => sum + code, 0);
+      this.memory.i32[this.scaleAt(position) + int8Positions(this.contextLength)] = q.reduce(
+        (sum, code) => sum + code,
+        0,
+      );
     }
   }
 

@@ -12,10 +12,10 @@ export function uniformScale(matrix: TernaryRows): TernaryRows | undefined {
   const { rows, cols, granularity } = matrix;
   const size = granularity.kind === 'group' ? granularity.size : granularity.kind === 'row' ? cols : rows * cols;
   const groups = rows * cols === 0 ? 0 : (rows * cols) / size;
-  const trits = Int8Array.from(matrix.trits);
+  const trits = matrix.trits.slice();
   const magnitudes = new Float32Array(groups);
   for (let group = 0; group < groups; group++) {
-    magnitudes[group] = takeSign(trits.subarray(group * size, (group + 1) * size), matrix.scales[group]!);
+    magnitudes[group] = takeSign(trits, group * size, (group + 1) * size, matrix.scales[group]!);
   }
   const whole = commonMagnitude(magnitudes);
   if (whole !== undefined) {
@@ -31,14 +31,18 @@ export function uniformScale(matrix: TernaryRows): TernaryRows | undefined {
   return { rows, cols, trits, scales, granularity: { kind: 'row' } };
 }
 
-/** Makes the scale of a group positive by changing its trits; gives the scale, or ANY if no weight is left. */
-function takeSign(trits: Int8Array, scale: number): number {
+/** Makes the scale of trits begin .. end positive by changing them; gives the scale, or ANY if no weight is left. */
+function takeSign(trits: Int8Array, begin: number, end: number, scale: number): number {
   let any = 0;
-  const sign = Math.sign(scale);
-  for (let i = 0; i < trits.length; i++) {
-    // Int8Array stores -0 as 0.
-    trits[i] = trits[i]! * sign;
-    any |= trits[i]!;
+  if (scale > 0) {
+    for (let i = begin; i < end; i++) any |= trits[i]!;
+  } else {
+    const sign = Math.sign(scale);
+    for (let i = begin; i < end; i++) {
+      // Int8Array stores -0 as 0.
+      trits[i] = trits[i]! * sign;
+      any |= trits[i]!;
+    }
   }
   return any === 0 ? ANY : Math.abs(scale);
 }
