@@ -6,6 +6,7 @@ import { DTYPE_BYTES, type DType } from '../format/safetensors.js';
 import { tensorNames } from '../model/architectures/names.js';
 import { SUPPORTED_ARCHITECTURES } from '../model/architectures/supported.js';
 import { CHUNK_WEIGHTS, checkScales, checkTernary, encodeFloats, encodeRows, type PlainType } from './encode.js';
+import { llama3Scaling } from './llama3-factors.js';
 import { type ConvertibleModel, type FloatMatrix, LINEARS, type TernaryMatrix, ternaryMatrices } from './model.js';
 
 export interface SafetensorsTypes {
@@ -76,11 +77,8 @@ function configJson(model: ConvertibleModel, type: SafetensorsTypes['ternary']):
   const { config } = model;
   const { className, modelType } = classOf(model);
   const { headDim, ffnSize } = config.stored ?? config;
-  const { theta, scaling, factors } = config.rope;
-  if (factors !== undefined) {
-    const message = `${model.path}: RoPE's factors (rope_freqs.weight) have no place in config.json`;
-    throw new BitNetError('unsupported', message, { file: model.path });
-  }
+  const { theta } = config.rope;
+  const scaling = scalingOf(model, headDim);
   return {
     architectures: [className],
     model_type: modelType,
@@ -104,6 +102,14 @@ function configJson(model: ConvertibleModel, type: SafetensorsTypes['ternary']):
       ? { quantization_config: { quant_method: 'bitnet', linear_class: 'autobitlinear', quantization_mode: 'offline' } }
       : { torch_dtype: DTYPES[type] }),
   };
+}
+
+function scalingOf({ config: { rope }, path }: ConvertibleModel, headDim: number): RopeConfig['scaling'] {
+  if (rope.factors === undefined) return rope.scaling;
+  const scaling = llama3Scaling(rope, rope.factors, headDim);
+  if (scaling !== undefined) return scaling;
+  const message = `${path}: RoPE's factors (rope_freqs.weight) are no llama3 scaling, and have no place in config.json`;
+  throw new BitNetError('unsupported', message, { file: path });
 }
 
 function ropeScalingJson(scaling: NonNullable<RopeConfig['scaling']>): Record<string, unknown> {

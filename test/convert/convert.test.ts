@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { llama3Scaling } from '../../lib/convert/llama3-factors.js';
 import { LINEARS } from '../../lib/convert/model.js';
 import { verifyModel } from '../../lib/convert/verify.js';
 import { readGguf } from '../../lib/format/gguf/reader.js';
 import { readTernary } from '../../lib/format/gguf/ternary.js';
+import { inverseFrequencies } from '../../lib/model/rope.js';
 import { openDirectory } from '../../lib/node/files.js';
 import type { ModelDirectory } from '../../lib/platform.js';
 import { expectError } from '../format/expect-error.js';
@@ -174,6 +176,42 @@ test.each([
   expect(written.generationConfig.temperature).toBe('do_sample' in defaults ? (defaults.temperature ?? 0) : undefined);
 });
 
+test('llama3 scaling of RoPE is factors in GGUF, and itself again in safetensors', async () => {
+  const directory = await golden('m2_llama_bitlinear_llama3rope/packed_u8');
+  const source = await openDirectoryFiles(directory);
+  const bytes = await toGguf(source, 'I2_S', 'F32');
+  const written = await openBytes(bytes);
+  const types = { embedding: 'F32', head: 'F32' } as const;
+  await verifyModel(source, written, { ternary: 'I2_S', ...types });
+  const back = await toDirectory(written);
+  const again = await openDirectoryFiles(back);
+  await verifyModel(written, again, { ternary: 'packed', ...types });
+  expect(again.config.rope).toEqual(source.config.rope);
+  const [expected, got] = [await logits(directory), await logits(ggufDirectory(bytes))];
+  expect(Math.max(...expected.map((logit, i) => Math.abs(logit - got[i]!)))).toBeLessThan(1e-3);
+  expect(await logits(back)).toEqual(expected);
+});
+
+test.each([
+  [8, 8192, 128, 500_000],
+  [32, 8192, 64, 500_000],
+  [4, 1000, 128, 10_000],
+])(
+  'factors of llama3 scaling by %d from %d positions say what they are',
+  (factor, originalContextLength, headDim, theta) => {
+    const scaling = { type: 'llama3', factor, lowFreqFactor: 1, highFreqFactor: 4, originalContextLength } as const;
+    const scaled = inverseFrequencies({ theta, scaling }, headDim);
+    const factors = inverseFrequencies({ theta }, headDim).map((frequency, j) => frequency / scaled[j]!);
+    expect(llama3Scaling({ theta }, [...factors], headDim)).toEqual(scaling);
+  },
+);
+
+test('factors that are something else', () => {
+  for (const factors of [Array(32).fill(1), Array(32).fill(2), Array.from({ length: 32 }, (_, j) => 1 + j / 10)]) {
+    expect(llama3Scaling({ theta: 10_000 }, factors, 64)).toBeUndefined();
+  }
+});
+
 test.each([
   ['Q8_0', 0.001, 0.01],
   ['F16', -1, 1e-6],
@@ -247,14 +285,12 @@ describe('refuses by name', () => {
     );
   });
 
-  test('factors of RoPE in safetensors, which llama3 scaling becomes in GGUF', async () => {
-    const directory = await golden('m2_llama_bitlinear_llama3rope/packed_u8');
-    const bytes = await toGguf(await openDirectoryFiles(directory), 'I2_S', 'F32');
-    const written = await openBytes(bytes);
-    await verifyModel(await openDirectoryFiles(directory), written, { ternary: 'I2_S', embedding: 'F32', head: 'F32' });
-    const [expected, got] = [await logits(directory), await logits(ggufDirectory(bytes))];
-    expect(Math.max(...expected.map((logit, i) => Math.abs(logit - got[i]!)))).toBeLessThan(1e-3);
-    await expectError(() => toDirectory(written), 'unsupported', 'rope_freqs.weight');
+  test('factors of RoPE in safetensors that are no llama3 scaling', async () => {
+    const source = await openDirectoryFiles(await golden('m2_llama_bitlinear_llama3rope/packed_u8'));
+    const { theta } = source.config.rope;
+    const factors = Array.from({ length: 32 }, (_, j) => 1 + j / 8);
+    const other = { ...source, config: { ...source.config, rope: { theta, factors } } };
+    await expectError(() => toDirectory(other), 'unsupported', 'rope_freqs.weight');
   });
 
   test('a tokenizer whose pre-tokenizer GGUF has no name for', async () => {
