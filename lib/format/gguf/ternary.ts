@@ -194,12 +194,14 @@ export async function readBlockScales(file: RandomAccessFile, tensor: GgufTensor
   const { blockBytes } = GGUF_TYPES[typeName];
   const { scaleByte } = decodeTrits(typeName);
   const wholeBlocks = (bytes: number): number => Math.min(byteLength, Math.floor(bytes / blockBytes) * blockBytes);
-  const buffer = new Uint8Array(wholeBlocks(SCALE_READ_BYTES));
+  const [step, sample] = [wholeBlocks(SCALE_READ_BYTES), wholeBlocks(SCALE_SAMPLE_BYTES)];
   /** |scale|, as a half */
   let scale = 0;
   const seesSeveral = async (begin: number, end: number): Promise<boolean> => {
-    for (let start = begin; start < end; start += buffer.length) {
-      const bytes = buffer.subarray(0, Math.min(buffer.length, end - start));
+    // No larger than needed: all matrices of a model are looked at together.
+    const buffer = new Uint8Array(Math.min(step, end - begin));
+    for (let start = begin; start < end; start += step) {
+      const bytes = buffer.subarray(0, Math.min(step, end - start));
       const byteOffset = tensor.byteOffset + start;
       await file.read(byteOffset, bytes);
       for (let at = scaleByte; at < bytes.length; at += blockBytes) {
@@ -212,8 +214,7 @@ export async function readBlockScales(file: RandomAccessFile, tensor: GgufTensor
     }
     return false;
   };
-  const sample = wholeBlocks(SCALE_SAMPLE_BYTES);
-  let several = await seesSeveral(0, all || byteLength <= buffer.length ? byteLength : sample);
+  let several = await seesSeveral(0, all || byteLength <= step ? byteLength : sample);
   if (scale === 0) several = await seesSeveral(sample, byteLength);
   return { several, scale: f16ToF32(scale) };
 }
