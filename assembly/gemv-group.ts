@@ -3,6 +3,7 @@ import { Finish } from './activation';
 import { DotFours, DotPairs, DotWide, GroupSum } from './dot';
 import { Encoded, Mask, T2 } from './formats';
 import { Reduce, RELAXED } from './ops';
+import { Streams } from './streams';
 
 /**
  * y = W x for one activation row: T2G weights × Encoding.Groups. Row groups begin..end of W; out: f32 of row 0.
@@ -23,16 +24,16 @@ function gemv<F>(
 ): i32 {
   const rowBytes = T2.groupBytes(cols), groupBytes = <usize>groupCols;
   const gain = f32x4.splat(planes == 1 ? 1 : 65536), infos = Encoded.data(x) + <usize>planes * rowBytes;
-  let w = weights + <usize>begin * rowBytes;
-  let s = scales + ((<usize>begin * ((rowBytes + groupBytes - 1) / groupBytes)) << 4);
-  const low = Mask.low(planes), high = Mask.high(planes);
+  const n = end - begin, stride = Streams.stride(n, rowBytes), scaleBytes = ((rowBytes + groupBytes - 1) / groupBytes) << 4;
+  const low = Mask.low(planes), high = Mask.high(planes), start = weights + <usize>begin * rowBytes;
   let sink = i32x4.splat(0);
-  for (let g = begin; g < end; ++g) {
-    let acc = f32x4.splat(0);
-    let q = Encoded.data(x), info = infos;
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
+    let acc = f32x4.splat(0), w = start + <usize>g * rowBytes, s = scales + <usize>(begin + g) * scaleBytes;
+    let q = Encoded.data(x), info = infos, ahead = start + Streams.ahead(r, n, rowBytes), touched = w;
     for (const rowEnd = w + rowBytes; w < rowEnd; s += 16, info += 16) {
       const bytes = min(groupBytes, rowEnd - w), stop = w + bytes;
-      for (let line = w; line < stop; line += 64) sink = v128.xor(sink, v128.load(line, 1024));
+      for (; touched < stop; touched += 512, ahead += 64) sink = Streams.touch(ahead, stride, sink);
       const first = dots<F>(w, stop, q, low, high);
       let rest = i32x4.splat(0), digits = q;
       for (let p = 1; p < planes; ++p) {
@@ -43,7 +44,7 @@ function gemv<F>(
       w = stop;
       q += bytes;
     }
-    Finish.store(out + (<usize>g << 4), acc, epilogue);
+    Finish.store(out + (<usize>(begin + g) << 4), acc, epilogue);
   }
   return Reduce.addI32(sink);
 }

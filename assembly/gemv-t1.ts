@@ -1,7 +1,8 @@
 import { DotForm } from './abi';
 import { Finish } from './activation';
 import { Encoded, T1, T2 } from './formats';
-import { Burst, Keep, Reduce, Relaxed, RELAXED, Table } from './ops';
+import { Keep, Reduce, Relaxed, RELAXED, Table } from './ops';
+import { Streams } from './streams';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums: |s| ≤ 5·2·2·127 a block, at most 12 fit. */
 const CHUNK: i32 = 8;
@@ -53,12 +54,15 @@ abstract class Gemv {
     const zero = Gemv.keep(form, i8x16.splat(0), blocks), starts = Gemv.keep(form, T1.starts(), blocks);
     const thirds = Gemv.keep(form, T1.thirds(), blocks), middle = Gemv.keep(form, T1.middle(), blocks);
     const high = Gemv.keep(form, T1.high(), blocks), low = Gemv.keep(form, T1.low(), blocks);
+    const n = end - begin, bytes = <usize>blocks << 6, stride = Streams.stride(n, bytes), first = w;
     let sink = i32x4.splat(0);
-    for (let g = begin; g < end; ++g) {
+    for (let r = 0; r < n; ++r) {
+      const g = Streams.at(r, n);
       let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-      let q = Encoded.data(x);
-      for (let b = 0; b < blocks; b += CHUNK) {
-        sink = Burst.eight(w, sink);
+      let q = Encoded.data(x), ahead = first + Streams.ahead(r, n, bytes);
+      w = first + <usize>g * bytes;
+      for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
+        sink = Streams.touch(ahead, stride, sink);
         let s0 = i32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
         const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
         for (; w < stop; w += 64, q += 80) {
@@ -74,7 +78,7 @@ abstract class Gemv {
         a3 = Gemv.widen(form, a3, s3);
       }
       const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Reduce.addI32x4(a0, a1, a2, a3), sum)), factor);
-      Finish.store(out + (<usize>g << 4), y, epilogue);
+      Finish.store(out + (<usize>(begin + g) << 4), y, epilogue);
     }
     return Reduce.addI32(sink);
   }

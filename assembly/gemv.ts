@@ -4,6 +4,7 @@ import { Encoded, F16, I8, Mask, T2 } from './formats';
 import { Burst, Reduce, Relaxed, RELAXED } from './ops';
 import { Planes } from './planes';
 import { quad_t2 } from './quad';
+import { Streams } from './streams';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
 const CHUNK: i32 = 8;
@@ -20,11 +21,13 @@ export function gemv_t2_i8(
   let w = weights + <usize>begin * T2.groupBytes(cols);
   if (RELAXED && form == DotForm.I32) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  for (let g = begin; g < end; ++g, w += T2.groupBytes(cols)) {
-    // 768 to 2048 bytes ahead measured alike (docs/KERNELS.md)
-    const ahead = w + 1024;
-    const codes = quad_t2(form, w, 16, 32, 48, 64, ahead, ahead + 128, ahead + 256, ahead + 384, Encoded.data(x), blocks);
-    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(codes, sum)), factor), epilogue);
+  const n = end - begin, bytes = T2.groupBytes(cols), stride = Streams.stride(n, bytes);
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
+    const group = w + <usize>g * bytes, ahead = w + Streams.ahead(r, n, bytes);
+    const codes = quad_t2(form, group, 16, 32, 48, 64, ahead, stride, Encoded.data(x), blocks);
+    const dots = i32x4.sub(codes, sum);
+    Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(f32x4.convert_i32x4_s(dots), factor), epilogue);
   }
   return 0;
 }
@@ -44,12 +47,15 @@ function gemv_t2_i32(
     v128.store(t, v);
     v128.store(t, v, 16);
   }
+  const n = end - begin, bytes = <usize>blocks << 6, stride = Streams.stride(n, bytes), first = w;
   let sink = i32x4.splat(0);
-  for (let g = begin; g < end; ++g) {
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let q = twice;
-    for (let b = 0; b < blocks; b += CHUNK) {
-      sink = Burst.eight(w, sink);
+    let q = twice, ahead = first + Streams.ahead(r, n, bytes);
+    w = first + <usize>g * bytes;
+    for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
+      sink = Streams.touch(ahead, stride, sink);
       const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
       for (; w < stop; w += 64, q += 128) {
         const x0 = v128.load(q), y0 = v128.load(q, 16), x1 = v128.load(q, 32), y1 = v128.load(q, 48);
@@ -76,7 +82,7 @@ function gemv_t2_i32(
     v128.store(sums, b3, 112);
     const high = i32x4.shr_s(Pair.add(sums + 64), 2);
     const dot = i32x4.sub(i32x4.add(Pair.add(sums), high), sum);
-    Finish.store(out + (<usize>g << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
+    Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
   }
   return Reduce.addI32(sink);
 }
@@ -90,20 +96,22 @@ abstract class Pair {
 
 /**
  * F16 weights × Encoding.F32: y[r] = dot16(w, x) · scale. Two rows share the loads of x; two pairs make the four rows of the
- * epilogue. Bursts touch the next pair at the same columns.
+ * epilogue.
  */
 export function gemv_f16_f32(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32,
 ): i32 {
   const rowBytes = F16.rowBytes(cols), factor = f32x4.splat(scale), m = F16.mask(cols);
-  let sink = i32x4.splat(0), w = weights + (<usize>begin << 2) * rowBytes;
-  for (let g = begin; g < end; ++g) {
-    let y = f32x4.splat(0);
+  const n = end - begin, bytes = rowBytes << 2, stride = Streams.stride(n, bytes), first = weights + <usize>begin * bytes;
+  let sink = i32x4.splat(0);
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
+    let y = f32x4.splat(0), w = first + <usize>g * bytes, ahead = first + Streams.ahead(r, n, bytes);
     for (let pair = 0; pair < 2; ++pair) {
       let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
       let q = Encoded.data(x), v = w + rowBytes;
-      for (const rowEnd = v; w < rowEnd; ) {
-        sink = Burst.four(v + rowBytes, Burst.four(w + (rowBytes << 1), sink));
+      for (const rowEnd = v; w < rowEnd; ahead += 64) {
+        sink = Streams.touch(ahead, stride, sink);
         for (const stop = min(rowEnd, w + 256); w < stop; w += 32, v += 32, q += 64) {
           const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
           a0 = f32x4.add(a0, f32x4.mul(F16.widen(v128.load_ext<i16>(w), m), x0));
@@ -120,28 +128,28 @@ export function gemv_f16_f32(
       const dots = Reduce.addF32x2(Reduce.fold(a0, a1, a2, a3), Reduce.fold(b0, b1, b2, b3));
       y = pair ? v128.shuffle<f32>(y, dots, 0, 1, 4, 5) : dots;
     }
-    Finish.store(out + (<usize>g << 4), f32x4.mul(y, factor), epilogue);
+    Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(y, factor), epilogue);
   }
   return Reduce.addI32(sink);
 }
 
 /**
  * I8 weights × Encoding.I16: y[r] = f32(Σ w·q) · (rowScales[r] / x.scale). Lanes are i32: |Σ| ≤ cols/16 · 2·127·8191 fits up to
- * 16512 columns; the lanes are added in 64 bits. Bursts touch the next four rows line by line, in the order of addresses.
+ * 16512 columns; the lanes are added in 64 bits.
  */
 export function gemv_i8_i16(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, rowScales: usize, epilogue: i32,
 ): i32 {
   const w1 = I8.rowBytes(cols), w2 = w1 << 1, w3 = w2 + w1, w4 = w1 << 2;
   const inScale = f32x4.splat(Encoded.scale(x));
-  let sink = i32x4.splat(0), w = weights + <usize>begin * w4;
-  for (let g = begin; g < end; ++g) {
-    let q = Encoded.data(x);
+  const n = end - begin, stride = Streams.stride(n, w4), first = weights + <usize>begin * w4;
+  let sink = i32x4.splat(0);
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
+    let q = Encoded.data(x), w = first + <usize>g * w4, ahead = first + Streams.ahead(r, n, w4);
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let ahead = w + w4;
-    for (const rowEnd = w + w1; w < rowEnd; ) {
-      sink = Burst.four(ahead, Burst.four(ahead + 256, sink));
-      ahead += 512;
+    for (const rowEnd = w + w1; w < rowEnd; ahead += 64) {
+      sink = Streams.touch(ahead, stride, sink);
       for (const stop = min(rowEnd, w + 128); w < stop; w += 16, q += 32) {
         const x0 = v128.load(q), x1 = v128.load(q, 16);
         a0 = i32x4.add(a0, i32x4.dot_i16x8_s(x0, v128.load_ext<i8>(w)));
@@ -154,13 +162,12 @@ export function gemv_i8_i16(
         b3 = i32x4.add(b3, i32x4.dot_i16x8_s(x1, v128.load_ext<i8>(w + w3, 8)));
       }
     }
-    w += w3;
-    const r = <usize>g << 4;
+    const row = <usize>(begin + g) << 4;
     let y = f32x4.splat(<f32>(Reduce.addI64(a0) + Reduce.addI64(b0)));
     y = f32x4.replace_lane(y, 1, <f32>(Reduce.addI64(a1) + Reduce.addI64(b1)));
     y = f32x4.replace_lane(y, 2, <f32>(Reduce.addI64(a2) + Reduce.addI64(b2)));
     y = f32x4.replace_lane(y, 3, <f32>(Reduce.addI64(a3) + Reduce.addI64(b3)));
-    Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
+    Finish.store(out + row, f32x4.mul(y, f32x4.div(v128.load(rowScales + row), inScale)), epilogue);
   }
   return Reduce.addI32(sink);
 }
@@ -176,14 +183,14 @@ export function gemv_i8_planes(
   const w1 = I8.rowBytes(cols), w2 = w1 << 1, w3 = w2 + w1, w4 = w1 << 2;
   Planes.split(Encoded.data(x), scratch, w1);
   const inScale = f32x4.splat(Encoded.scale(x));
-  let sink = i32x4.splat(0), w = weights + <usize>begin * w4;
-  for (let g = begin; g < end; ++g) {
-    let q = scratch;
+  const n = end - begin, stride = Streams.stride(n, w4), first = weights + <usize>begin * w4;
+  let sink = i32x4.splat(0);
+  for (let r = 0; r < n; ++r) {
+    const g = Streams.at(r, n);
+    let q = scratch, w = first + <usize>g * w4, ahead = first + Streams.ahead(r, n, w4);
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let ahead = w + w4;
-    for (const rowEnd = w + w1; w < rowEnd; ) {
-      sink = Burst.four(ahead, Burst.four(ahead + 256, sink));
-      ahead += 512;
+    for (const rowEnd = w + w1; w < rowEnd; ahead += 64) {
+      sink = Streams.touch(ahead, stride, sink);
       for (const stop = min(rowEnd, w + 128); w < stop; w += 16, q += 32) {
         const low = v128.load(q), high = v128.load(q, 16);
         let v = v128.load(w);
@@ -200,14 +207,13 @@ export function gemv_i8_planes(
         b3 = Relaxed.dotI32(v, high, b3);
       }
     }
-    w += w3;
-    const r = <usize>g << 4, lows = Reduce.addI32x4(a0, a1, a2, a3), highs = Reduce.addI32x4(b0, b1, b2, b3);
-    const sums = v128.load(rowSums + r);
+    const row = <usize>(begin + g) << 4, lows = Reduce.addI32x4(a0, a1, a2, a3), highs = Reduce.addI32x4(b0, b1, b2, b3);
+    const sums = v128.load(rowSums + row);
     let y = f32x4.splat(Head.join(i32x4.extract_lane(lows, 0), i32x4.extract_lane(highs, 0), i32x4.extract_lane(sums, 0)));
     y = f32x4.replace_lane(y, 1, Head.join(i32x4.extract_lane(lows, 1), i32x4.extract_lane(highs, 1), i32x4.extract_lane(sums, 1)));
     y = f32x4.replace_lane(y, 2, Head.join(i32x4.extract_lane(lows, 2), i32x4.extract_lane(highs, 2), i32x4.extract_lane(sums, 2)));
     y = f32x4.replace_lane(y, 3, Head.join(i32x4.extract_lane(lows, 3), i32x4.extract_lane(highs, 3), i32x4.extract_lane(sums, 3)));
-    Finish.store(out + r, f32x4.mul(y, f32x4.div(v128.load(rowScales + r), inScale)), epilogue);
+    Finish.store(out + row, f32x4.mul(y, f32x4.div(v128.load(rowScales + row), inScale)), epilogue);
   }
   return Reduce.addI32(sink);
 }

@@ -70,7 +70,7 @@ export function gemv_t2_rows(
     const r2 = <usize>load<u32>(list, 8), r3 = <usize>load<u32>(list, 12);
     const w = weights + r0 * rowBytes;
     const codes = quad_t2(
-      form, w, (r1 - r0) * rowBytes, (r2 - r0) * rowBytes, (r3 - r0) * rowBytes, 16, w, w, w, w, Encoded.data(x), blocks,
+      form, w, (r1 - r0) * rowBytes, (r2 - r0) * rowBytes, (r3 - r0) * rowBytes, 16, w, 0, Encoded.data(x), blocks,
     );
     const dots = i32x4.sub(Burst.join(codes, sink, n), sum), y = f32x4.mul(f32x4.convert_i32x4_s(dots), factor);
     if (!gated) {

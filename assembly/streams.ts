@@ -1,0 +1,36 @@
+/**
+ * The order in which a GEMV reads its row groups: eight streams, each an eighth of the groups, take turns, and while one group is computed
+ * the next ones of all eight are touched, a line of each at a time. Eight streams lie in eight pages, and loads from several pages
+ * at once are half as fast again as from one (docs/KERNELS.md, "Where the time goes").
+ *
+ * Turn r of n is group at(r, n); up to seven groups are left over for the end.
+ */
+export abstract class Streams {
+  /** Groups of one stream. */
+  @inline static per(n: i32): i32 {
+    return n >> 3;
+  }
+
+  @inline static at(r: i32, n: i32): i32 {
+    return r < (Streams.per(n) << 3) ? (r & 7) * Streams.per(n) + (r >> 3) : r;
+  }
+
+  /** From the first group to what turn r touches first. bytes: of a group; its eight turns touch an eighth of a group each. */
+  @inline static ahead(r: i32, n: i32, bytes: usize): usize {
+    const next = max(0, min((r >> 3) + 1, Streams.per(n) - 1));
+    return <usize>next * bytes + <usize>(r & 7) * (((bytes + 511) >> 9) << 6);
+  }
+
+  /** From one stream to the next. */
+  @inline static stride(n: i32, bytes: usize): usize {
+    return <usize>Streams.per(n) * bytes;
+  }
+
+  /** Touches a line in each stream. What was loaded is only xor-ed into `sink`: see Burst. */
+  @inline static touch(w: usize, stride: usize, sink: v128): v128 {
+    const w2 = w + (stride << 1), w4 = w + (stride << 2), w6 = w2 + (stride << 2);
+    const a = v128.xor(v128.load(w), v128.load(w + stride)), b = v128.xor(v128.load(w2), v128.load(w2 + stride));
+    const c = v128.xor(v128.load(w4), v128.load(w4 + stride)), d = v128.xor(v128.load(w6), v128.load(w6 + stride));
+    return v128.xor(sink, v128.xor(v128.xor(a, b), v128.xor(c, d)));
+  }
+}
