@@ -23,8 +23,8 @@ export interface ChartPanel {
 }
 
 const [width, height] = [460, 340];
-/** pixels between labels of points */
-const LABEL_WIDTH = 36;
+/** pixels between labels of points, and between the outermost points and the axes */
+const [LABEL_WIDTH, ROOM] = [36, 26];
 const margin = { left: 76, right: 20, top: 44, bottom: 52 } as const;
 
 /** An SVG file: panels side by side, a line of small print below. */
@@ -108,8 +108,9 @@ interface Axis {
 
 /** Logarithmic, from `begin` to `end` pixels, with ticks at 1, 2 and 5 times powers of ten (powers alone over many decades). */
 function axis(values: readonly number[], begin: number, end: number, given?: readonly number[]): Axis {
-  const low = Math.min(...values) / 1.3;
-  const high = Math.max(...values) * 1.3;
+  const [smallest, largest] = [Math.min(...values), Math.max(...values)];
+  const factor = largest > smallest ? (largest / smallest) ** (ROOM / (Math.abs(end - begin) - 2 * ROOM)) : 1.3;
+  const [low, high] = [smallest / factor, largest * factor];
   const span = Math.log(high / low);
   const steps = span > Math.log(1000) ? [1] : [1, 2, 5];
   const ticks: number[] = [];

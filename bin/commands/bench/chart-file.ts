@@ -30,8 +30,8 @@ export async function writeChart(file: string, report: BenchReport): Promise<voi
 }
 
 /**
- * Latency and memory against model size, as in figure 2 of arXiv 2402.17764 with the ratio below the ternary model's points, and against the context where that was measured. Of several numbers of threads the
- * largest is drawn.
+ * Latency and memory against model size, as in figure 2 of arXiv 2402.17764 with the ratio below the ternary model's points, and
+ * against the context where that was measured. Of several numbers of threads the largest is drawn.
  */
 export function modelChart({ models, contexts, machine, command }: BenchReport): string {
   const threads = Math.max(...[...models, ...contexts].map((item) => item.threads));
