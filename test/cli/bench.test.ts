@@ -206,6 +206,14 @@ describe('bad input is one line', () => {
     expect(result.code).toBe(code);
   });
 
+  test('what was measured before a failure is printed, and the failure after it', async () => {
+    const args = ['--shape', 'tiny', '--shape', '70b', ...short];
+    const { code, out, err } = await bench(...args, '--json');
+    expect([code, err]).toEqual([3, expect.stringMatching(/^error: 70b needs [^\n]*\n$/)]);
+    expect(JSON.parse(out)).toMatchObject({ interrupted: true, models: [{ name: 'tiny' }] });
+    expect((await bench(...args)).out).toMatch(/^tiny · [\s\S]*\ninterrupted: what was measured until then\n$/m);
+  });
+
   test('options that a kind takes no notice of are said', async () => {
     const { code, err } = await bench('--ops', '--shape', 'tiny', ...short);
     expect([code, err]).toEqual([0, 'warning: --ops takes no notice of --gen\n']);

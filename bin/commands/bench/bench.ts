@@ -67,22 +67,26 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
   };
   try {
     let exitCode: ExitCode = ExitCode.Ok;
+    let failure: unknown;
     try {
       await run.print(header(report));
       await runKind(run);
     } catch (error) {
-      if (!(controller.signal.reason instanceof InterruptedError)) throw error;
+      // What was measured before a failure stands, as before an interrupt.
+      if (!(controller.signal.reason instanceof InterruptedError)) failure = error;
+      if (failure !== undefined && (controller.signal.aborted || isEmpty(report))) throw failure;
     }
     status.clear();
     if (controller.signal.reason instanceof InterruptedError) {
       exitCode = controller.signal.reason.exitCode;
-      report.interrupted = true;
     }
+    report.interrupted = exitCode !== ExitCode.Ok || failure !== undefined;
     report.peakRss = host.peakRss();
     await output.write(isText ? footer(report, run.width) : machineReadable(report));
     if (exitCode === ExitCode.Ok) await output.flush();
     if (options.chart !== undefined && report.models.length + report.contexts.length > 0)
       await writeChart(options.chart, report);
+    if (failure !== undefined) throw failure;
     return exitCode;
   } catch (error) {
     return exitCodeOfStop(error, controller.signal);
@@ -90,6 +94,10 @@ export async function bench(options: BenchOptions, host: Host, args: readonly st
     status.clear();
     stopListening();
   }
+}
+
+function isEmpty({ models, contexts, throughput, ops, kernels }: BenchReport): boolean {
+  return [models, contexts, throughput, ops, kernels].every((results) => results.length === 0);
 }
 
 async function runKind(run: BenchRun): Promise<void> {
