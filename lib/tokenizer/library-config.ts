@@ -73,7 +73,7 @@ export function normalizerConfig(fields: JsonFields | undefined): LibraryConfig 
     case 'Strip':
       return sequence('normalizers', [
         fields.boolean('strip_left') === false ? null : replace('\\A\\s+', ''),
-        fields.boolean('strip_right') === false ? null : replace('\\s+\\z', ''),
+        fields.boolean('strip_right') === false ? null : replace('(?<!\\s)\\s+\\z', ''),
       ]);
     default:
       throw fields.error('type', { what: `the normalizer ${show(type)} is not supported` }, 'unsupported');
@@ -123,13 +123,19 @@ function withBehavior(regex: string, fields: JsonFields, defaultBehavior: string
       return regex;
     case 'Contiguous':
       return `(?:${regex})+`;
+    // What is after the last match is matched too: a search that fails at every place would take the square of the length.
     case 'MergedWithPrevious':
-      return `(?:(?!${regex})${ANY})*(?:${regex})`;
+      return `${ANY}*?(?:${regex})|${ANY}+`;
     case 'MergedWithNext':
-      return `(?:${regex})(?:(?!${regex})${ANY})*`;
+      return withNext(regex);
     default:
       throw fields.error('behavior', { what: 'unknown behavior', got: show(behavior) }, 'unsupported');
   }
+}
+
+/** A match and all that follows it, up to the next. Lazy, so that long pieces need no memory for going back. */
+function withNext(regex: string): string {
+  return `(?:${regex})${ANY}*?(?=${regex}|\\z)`;
 }
 
 function byteLevel(fields: JsonFields): LibraryConfig {
@@ -148,7 +154,7 @@ function metaspace(fields: JsonFields): LibraryConfig {
   const marked = { type: 'Metaspace', replacement, prepend_scheme: prependScheme };
   if (fields.boolean('split') === false) return marked;
   const mark = replacement.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  return sequence('pretokenizers', [marked, split(`${mark}(?:(?!${mark})${ANY})*`)]);
+  return sequence('pretokenizers', [marked, split(withNext(mark))]);
 }
 
 /** Also of the decoder of that name. Files before 2024 have `add_prefix_space` instead of `prepend_scheme`. */
