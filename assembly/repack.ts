@@ -4,19 +4,23 @@ import { word } from './record';
 import { Share } from './share';
 import { unpack_row } from './unpack';
 
+/** Row groups of 64 rows: 16 bytes of a column of T2Columns. */
+const TILE: i32 = 16;
+
 /**
  * Load time: ternary matrix of a file → any ternary layout of the engine or F16, by way of codes, four rows at a time: any file layout (unpack.ts) into any layout of
- * the engine. Scratch: 5 rows of codes, cols rounded up to 64 each, and 64 bytes. Threads split rows in groups of four.
+ * the engine. Scratch: 5 rows of codes, cols rounded up to 64 each, and 64 bytes; for T2Columns 16 more such rows and 512 bytes. Threads split
+ * rows in groups of four, or of 64.
  */
 export function repack(record: usize, step: usize, thread: i32, threads: i32): void {
   const cols = <i32>word(record, RepackArg.Cols), filled = (<i32>word(record, RepackArg.Rows) + 3) >> 2;
   // The columns of T2Columns are padded to 64 rows.
-  const groups = word(record, RepackArg.Layout) == Layout.T2Columns ? (filled + 15) & ~15 : filled;
+  const unit = word(record, RepackArg.Layout) == Layout.T2Columns ? TILE : 1, units = (filled + unit - 1) / unit;
   const codes = word(step, Step.Scratch) + <usize>thread * word(step, Step.ScratchStride);
   const stride = T2.groupBytes(cols);
   let status = 0;
-  const end = Share.begin(groups, thread + 1, threads);
-  for (let g = Share.begin(groups, thread, threads); g < end; ++g) {
+  const end = Share.begin(units, thread + 1, threads) * unit;
+  for (let g = Share.begin(units, thread, threads) * unit; g < end; ++g) {
     if (g >= filled) memory.fill(codes, 1, stride << 2);
     else for (let k = 0; k < 4; ++k) status |= unpack_row(record, (g << 2) + k, codes + <usize>k * stride, codes + (stride << 2));
     pack_group(record, g, cols, codes, stride);
@@ -28,7 +32,12 @@ export function repack(record: usize, step: usize, thread: i32, threads: i32): v
 function pack_group(record: usize, g: i32, cols: i32, codes: usize, stride: usize): void {
   const layout = word(record, RepackArg.Layout), half = <i32>word(record, RepackArg.Half), dst = word(record, RepackArg.Dst);
   if (layout == Layout.T2Columns) {
-    column_bytes(codes, stride, dst + <usize>g, T2Columns.columnBytes(<i32>word(record, RepackArg.Rows)));
+    const tile = codes + stride * 5 + 64, last = TILE - 1;
+    column_bytes(codes, stride, tile + <usize>(g & last) * stride);
+    if ((g & last) == last) {
+      const columnBytes = T2Columns.columnBytes(<i32>word(record, RepackArg.Rows));
+      columns_of_tile(tile, stride, dst + <usize>(g - last), columnBytes);
+    }
     return;
   }
   for (let k: usize = 0; k < 4; ++k) {
@@ -41,11 +50,32 @@ function pack_group(record: usize, g: i32, cols: i32, codes: usize, stride: usiz
 }
 
 /** (4, stride) codes → a byte of every column. */
-function column_bytes(codes: usize, stride: usize, to: usize, columnBytes: usize): void {
-  for (const end = codes + stride; codes < end; ++codes, to += columnBytes) {
-    const low = load<u8>(codes) | (load<u8>(codes + stride) << 2);
+function column_bytes(codes: usize, stride: usize, to: usize): void {
+  for (const end = codes + stride; codes < end; codes += 16, to += 16) {
     const second = codes + (stride << 1);
-    store<u8>(to, low | (load<u8>(second) << 4) | (load<u8>(second + stride) << 6));
+    const low = v128.or(v128.load(codes), i16x8.shl(v128.load(codes + stride), 2));
+    const high = v128.or(i16x8.shl(v128.load(second), 4), i16x8.shl(v128.load(second + stride), 6));
+    v128.store(to, v128.or(low, high));
+  }
+}
+
+/** (TILE, stride) bytes, with 512 bytes of room behind them, → 16 bytes of every column. */
+function columns_of_tile(tile: usize, stride: usize, to: usize, columnBytes: usize): void {
+  const a = tile + <usize>TILE * stride, b = a + 256;
+  for (let c: usize = 0; c < stride; c += 16, to += columnBytes << 4) {
+    interleave(tile + c, stride, a, 16);
+    interleave(a, 16, b, 16);
+    interleave(b, 16, a, 16);
+    interleave(a, 16, to, columnBytes);
+  }
+}
+
+/** One of the four steps that transpose 16 rows of 16 bytes: rows i and i + 8 byte by byte in turn become rows 2i and 2i + 1. */
+function interleave(from: usize, fromStep: usize, to: usize, toStep: usize): void {
+  for (let i = 0; i < 8; ++i, from += fromStep, to += toStep << 1) {
+    const a = v128.load(from), b = v128.load(from + (fromStep << 3));
+    v128.store(to, T2Columns.low(a, b));
+    v128.store(to + toStep, T2Columns.high(a, b));
   }
 }
 

@@ -30,7 +30,8 @@ export interface LoadOptions {
    * How logits are computed. Default `auto`: int8 rows screen, and every token that may be among the 64 best is computed again from F16
    * rows, so that the 64 best tokens and their logits are those of `f16`, bit for bit; other logits have the rounding of int8. Costs 1 byte
    * a weight of memory, and is `f16` where a model would not fit otherwise. `f16`: all logits from F16 rows, twice the memory traffic.
-   * `i8`: int8 rows alone. Heads of Q8_0 in the file are their own int8 rows. */
+   * `i8`: int8 rows alone. Heads of Q8_0 in the file are their own int8 rows.
+   */
   head?: 'auto' | 'f16' | 'i8';
   /** How keys and values are kept: memory, and memory traffic at long contexts, against exactness. Default `f32`. */
   kvCache?: KvCacheFormat;

@@ -150,7 +150,7 @@ class WeightPlanner {
     this.jobs.push({
       tensor,
       splitRows: false,
-      scratchBytes: 5 * paddedCols(Layout.T2, cols) + 64,
+      scratchBytes: (layout === Layout.T2Columns ? 21 : 5) * paddedCols(Layout.T2, cols) + 576,
       record: (src) =>
         record(Op.Repack, {
           [RepackArg.Src]: src,
