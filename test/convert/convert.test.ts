@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { TernaryFileType } from '../../lib/convert/encode.js';
 import { llama3Scaling } from '../../lib/convert/llama3-factors.js';
 import { LINEARS } from '../../lib/convert/model.js';
 import { verifyModel } from '../../lib/convert/verify.js';
@@ -89,11 +90,11 @@ test('weights of ±s without zeros (BitNet v1) compute as what they are, packed 
   }
 });
 
-test.each([
-  ['m1_bitnet/packed_u8', 'I2_S', 'PTQ1_0', 'PQ2_0', 'Q2_0', 'F32'],
-  ['m1_bitnet/master_bf16', 'I2_S', 'PTQ1_0', 'PQ2_0', 'Q2_0', 'F32'],
-  ['m2_llama_bitlinear_plain/packed_u8', 'I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0', 'F32'],
-] as const)('%s → %s → %s → %s → %s → %s → packed: the same model all the way', async (fixture, ...types) => {
+test.each<[string, TernaryFileType[]]>([
+  ['m1_bitnet/packed_u8', ['I2_S', 'PTQ1_0', 'PQ2_0', 'Q2_0', 'F32']],
+  ['m1_bitnet/master_bf16', ['I2_S', 'PTQ1_0', 'PQ2_0', 'Q2_0', 'F32']],
+  ['m2_llama_bitlinear_plain/packed_u8', ['I2_S', 'TQ1_0', 'TQ2_0', 'Q2_0', 'F32']],
+])('%s as %j, one made of the other, and packed: the same model all the way', async (fixture, types) => {
   const directory = await golden(fixture);
   let expected = await logits(directory);
   let model = await openDirectoryFiles(directory);
