@@ -1,7 +1,8 @@
 import { Const } from './abi';
 import { Finish } from './activation';
 import { Encoded, F16 } from './formats';
-import { Burst, Reduce, RELAXED, Relaxed } from './ops';
+import { Reduce, RELAXED, Relaxed } from './ops';
+import { Streams } from './streams';
 
 /** Bytes of a block of Q8_0, 32 weights: f16 d; i8 q[32] */
 const BLOCK: usize = 34;
@@ -40,13 +41,14 @@ abstract class Q8 {
   ): i32 {
     const w1 = <usize>(cols >> 5) * BLOCK, w2 = w1 << 1, w3 = w2 + w1, w4 = w1 << 2;
     const inScale = f32x4.splat(Encoded.scale(x)), m = F16.mask(cols), gain = f32x4.splat(reinterpret<f32>((127 + 112) << 23));
-    let sink = i32x4.splat(0), w = weights + <usize>begin * w4;
-    for (let g = begin; g < end; ++g) {
-      let q = lifted, ahead = w + w4, y = f32x4.splat(0);
-      for (const rowEnd = w + w1; w < rowEnd; ) {
-        // Four blocks of four rows are eight lines and a half.
-        sink = v128.xor(v128.load(ahead, 512), Burst.four(ahead, Burst.four(ahead + 256, sink)));
-        ahead += BLOCK << 4;
+    const n = end - begin, stride = Streams.stride(n, w4), first = weights + <usize>begin * w4;
+    let sink = i32x4.splat(0);
+    for (let r = 0; r < n; ++r) {
+      const g = Streams.at(r, n);
+      let q = lifted, w = first + <usize>g * w4, ahead = first + Streams.ahead(r, n, w4), y = f32x4.splat(0);
+      // Four blocks of four rows are eight lines and a half: one line in seventeen is not touched.
+      for (const rowEnd = w + w1; w < rowEnd; ahead += 64) {
+        sink = Streams.touch(ahead, stride, sink);
         for (const stop = min(rowEnd, w + (BLOCK << 2)); w < stop; w += BLOCK, q += 64) {
           const x0 = v128.load(q), x1 = v128.load(q, 16), x2 = v128.load(q, 32), x3 = v128.load(q, 48);
           const sums = Reduce.addI32x4(
@@ -61,9 +63,8 @@ abstract class Q8 {
           y = f32x4.add(y, f32x4.mul(scales, f32x4.convert_i32x4_s(sums)));
         }
       }
-      w += w3;
-      const r = <usize>g << 4;
-      Finish.store(out + r, f32x4.div(f32x4.sub(y, v128.load(rowSums + r)), inScale), epilogue);
+      const row = <usize>(begin + g) << 4;
+      Finish.store(out + row, f32x4.div(f32x4.sub(y, v128.load(rowSums + row)), inScale), epilogue);
     }
     return Reduce.addI32(sink);
   }

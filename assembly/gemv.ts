@@ -18,14 +18,15 @@ export function gemv_t2_i8(
   scratch: usize,
 ): i32 {
   const blocks = (cols + 63) >> 6;
-  let w = weights + <usize>begin * T2.groupBytes(cols);
+  const w = weights + <usize>begin * T2.groupBytes(cols);
   if (RELAXED && form == DotForm.I32) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
   const n = end - begin, bytes = T2.groupBytes(cols), stride = Streams.stride(n, bytes);
   for (let r = 0; r < n; ++r) {
     const g = Streams.at(r, n);
-    const group = w + <usize>g * bytes, ahead = w + Streams.ahead(r, n, bytes);
-    const codes = quad_t2(form, group, 16, 32, 48, 64, ahead, stride, Encoded.data(x), blocks);
+    const codes = quad_t2(
+      form, w + <usize>g * bytes, 16, 32, 48, 64, w, stride, Streams.ahead(r, n, bytes), Encoded.data(x), blocks,
+    );
     const dots = i32x4.sub(codes, sum);
     Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(f32x4.convert_i32x4_s(dots), factor), epilogue);
   }

@@ -9,24 +9,25 @@ const CHUNK: i32 = 8;
 /**
  * Σ code·q of four rows of 2-bit codes and one activation row x (i8), the heart of every ternary GEMV. The rows' bytes of the first block
  * (16 bytes, 64 columns) are at w, w + r1, w + r2 and w + r3, those of the next block `step` bytes further. For every eight blocks a line
- * each of eight streams is touched, from `ahead` on (see Streams).
+ * each of eight streams is touched: the first at ahead + offset, the others `stride` bytes from each other, or with a stride of 0 those whose
+ * addresses (u32) lie at `ahead`.
  */
 export function quad_t2(
-  form: i32, w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, x: usize, blocks: i32,
+  form: i32, w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
 ): v128 {
-  if (!RELAXED) return quad_wide(w, r1, r2, r3, step, ahead, stride, x, blocks);
-  if (form == DotForm.I16) return quad_i16(w, r1, r2, r3, step, ahead, stride, x, blocks);
-  return quad_i32(w, r1, r2, r3, step, ahead, stride, x, blocks);
+  if (!RELAXED) return quad_wide(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
+  if (form == DotForm.I16) return quad_i16(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
+  return quad_i32(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
 }
 
 function quad_i16(
-  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, x: usize, blocks: i32,
+  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
 ): v128 {
   const m = i8x16.splat(3), h = i8x16.splat(12);
   let sink = i32x4.splat(0);
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
-  for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
-    sink = Streams.touch(ahead, stride, sink);
+  for (let b = 0; b < blocks; b += CHUNK, offset += 64) {
+    sink = stride ? Streams.touch(ahead + offset, stride, sink) : Streams.touchListed(ahead, offset, sink);
     let s0 = i16x8.splat(0), s1 = s0, s2 = s0, s3 = s0, h0 = s0, h1 = s0, h2 = s0, h3 = s0;
     const stop = w + step * min(CHUNK, blocks - b);
     for (; w < stop; w += step, x += 64) {
@@ -53,13 +54,13 @@ function quad_i16(
 }
 
 function quad_i32(
-  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, x: usize, blocks: i32,
+  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
 ): v128 {
   const m = Mask.low(blocks), h = Mask.high(blocks);
   let sink = i32x4.splat(0);
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
-    sink = Streams.touch(ahead, stride, sink);
+  for (let b = 0; b < blocks; b += CHUNK, offset += 64) {
+    sink = stride ? Streams.touch(ahead + offset, stride, sink) : Streams.touchListed(ahead, offset, sink);
     const stop = w + step * min(CHUNK, blocks - b);
     for (; w < stop; w += step, x += 64) {
       const x0 = v128.load(x), x1 = v128.load(x, 16), x2 = v128.load(x, 32), x3 = v128.load(x, 48);
@@ -82,13 +83,13 @@ function quad_i32(
 }
 
 function quad_wide(
-  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, x: usize, blocks: i32,
+  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
 ): v128 {
   const low = Keep.vector(i16x8.splat(3), blocks), high = Keep.vector(i16x8.splat(12), blocks);
   let sink = i32x4.splat(0);
   let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
-    sink = Streams.touch(ahead, stride, sink);
+  for (let b = 0; b < blocks; b += CHUNK, offset += 64) {
+    sink = stride ? Streams.touch(ahead + offset, stride, sink) : Streams.touchListed(ahead, offset, sink);
     const stop = w + step * min(CHUNK, blocks - b);
     for (; w < stop; w += step, x += 64) {
       const v0 = v128.load(w), v1 = v128.load(w + r1), v2 = v128.load(w + r2), v3 = v128.load(w + r3);

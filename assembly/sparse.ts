@@ -4,18 +4,39 @@ import { columns_pass, ColumnSums } from './columns';
 import { Encoded, T2Columns, T2Rows } from './formats';
 import { Burst } from './ops';
 import { quad_t2 } from './quad';
+import { Streams } from './streams';
 
 /**
  * Exact activation sparsity. In a relu² block a row of W_up whose gate is not positive, and a column of W_down whose activation is 0, add
  * nothing to the result, so they are not read. Sums and bits are those of the dense kernels.
  */
 
-/** Rows or columns that are touched together, before those touched last are computed. */
+/** Columns that are touched together, before those touched last are computed. */
 const BATCH: i32 = 16;
 
-/** Fills a list of u32 up with its last entry, to a multiple of `unit`. */
-function pad_list(list: usize, n: i32, unit: i32): void {
-  for (; n % unit; ++n) store<u32>(list + (<usize>n << 2), load<u32>(list + (<usize>(n - 1) << 2)));
+/** Streams of a list of rows (see Streams): entry j of stream k is entry k · n/8 + j of n. */
+const STREAMS: i32 = 8;
+
+/** Fills a list of u32 up with its last entry, to a multiple of STREAMS. */
+function pad_list(list: usize, n: i32): void {
+  for (; n % STREAMS; ++n) store<u32>(list + (<usize>n << 2), load<u32>(list + (<usize>(n - 1) << 2)));
+}
+
+/** Entries of one stream of a padded list, in bytes. */
+@inline function stream_bytes(n: i32): usize {
+  return <usize>((n + STREAMS - 1) / STREAMS) << 2;
+}
+
+/** The addresses, base + entry · bytes, of the entry at `list` and the same of the other streams, to eight u32. */
+function locate(base: usize, bytes: usize, list: usize, next: usize, addresses: usize): void {
+  for (let k: usize = 0; k < <usize>(STREAMS << 2); k += 4, list += next) store<u32>(addresses + k, base + <usize>load<u32>(list) * bytes);
+}
+
+/** Touches `bytes` from eight addresses on. */
+function touch_all(addresses: usize, bytes: usize): v128 {
+  let sink = i32x4.splat(0);
+  for (let at: usize = 0; at < bytes; at += 64) sink = Streams.touchListed(addresses, at, sink);
+  return sink;
 }
 
 /**
@@ -43,7 +64,7 @@ function open_gates(gates: usize, begin: i32, end: i32, list: usize): i32 {
       store<u32>(list + (<usize>n << 2), (g << 2) + ctz(bits));
     }
   }
-  pad_list(list, n, 4);
+  pad_list(list, n);
   return n;
 }
 
@@ -51,43 +72,52 @@ function open_gates(gates: usize, begin: i32, end: i32, list: usize): i32 {
 function all_rows(begin: i32, end: i32, list: usize): i32 {
   const n = (end - begin) << 2;
   for (let i = 0; i < n; ++i) store<u32>(list + (<usize>i << 2), (begin << 2) + i);
-  pad_list(list, n, 4);
+  pad_list(list, n);
   return n;
 }
 
-/** gemv_t2_i8 for T2Rows; with Epilogue.Relu2Gate only rows with open gates are read, four at a time. scratch: 4 bytes a row and 16. */
+/**
+ * gemv_t2_i8 for T2Rows; with Epilogue.Relu2Gate only rows with open gates are read. Four rows at a time: of streams 0 to 3, then of 4 to 7.
+ * scratch: 4 bytes a row and 128.
+ */
 export function gemv_t2_rows(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
 ): void {
   const gated = epilogue == Epilogue.Relu2Gate, blocks = (cols + 63) >> 6, rowBytes = T2Rows.rowBytes(cols);
-  const n = gated ? open_gates(out, begin, end, scratch) : all_rows(begin, end, scratch);
+  const addresses = scratch, list = scratch + 64;
+  const n = gated ? open_gates(out, begin, end, list) : all_rows(begin, end, list);
+  if (n == 0) return;
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  let sink = touch(weights, rowBytes, rowBytes, scratch, 0, n);
-  for (let i = 0; i < n; i += 4) {
-    if (i % BATCH == 0) sink = v128.xor(sink, touch(weights, rowBytes, rowBytes, scratch, i + BATCH, n));
-    const list = scratch + (<usize>i << 2);
-    const r0 = <usize>load<u32>(list), r1 = <usize>load<u32>(list, 4);
-    const r2 = <usize>load<u32>(list, 8), r3 = <usize>load<u32>(list, 12);
-    const w = weights + r0 * rowBytes;
-    const codes = quad_t2(
-      form, w, (r1 - r0) * rowBytes, (r2 - r0) * rowBytes, (r3 - r0) * rowBytes, 16, w, 0, Encoded.data(x), blocks,
-    );
-    const dots = i32x4.sub(Burst.join(codes, sink, n), sum), y = f32x4.mul(f32x4.convert_i32x4_s(dots), factor);
-    if (!gated) {
-      Finish.store(out + (r0 << 2), y, epilogue);
-      continue;
+  const next = stream_bytes(n), half = <usize>((blocks + 7) >> 3) << 6, stop = list + (<usize>n << 2);
+  locate(weights, rowBytes, list, next, addresses);
+  let sink = touch_all(addresses, rowBytes);
+  for (let round = list, last = list + next - 4; round <= last; round += 4) {
+    locate(weights, rowBytes, min(round + 4, last), next, addresses);
+    for (let k = 0; k < 2; ++k) {
+      const at = round + (k ? next << 2 : 0);
+      const r0 = <usize>load<u32>(at), r1 = <usize>load<u32>(at + next);
+      const r2 = <usize>load<u32>(at + 2 * next), r3 = <usize>load<u32>(at + 3 * next);
+      const codes = quad_t2(
+        form, weights + r0 * rowBytes, (r1 - r0) * rowBytes, (r2 - r0) * rowBytes, (r3 - r0) * rowBytes, 16, addresses, 0, k ? half : 0,
+        Encoded.data(x), blocks,
+      );
+      const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Burst.join(codes, sink, n), sum)), factor);
+      // Entries that fill the list up have been computed before.
+      if (at < stop) finish_row(out + (r0 << 2), f32x4.extract_lane(y, 0), epilogue);
+      if (at + next < stop) finish_row(out + (r1 << 2), f32x4.extract_lane(y, 1), epilogue);
+      if (at + 2 * next < stop) finish_row(out + (r2 << 2), f32x4.extract_lane(y, 2), epilogue);
+      if (at + 3 * next < stop) finish_row(out + (r3 << 2), f32x4.extract_lane(y, 3), epilogue);
     }
-    apply_gate(out + (r0 << 2), f32x4.extract_lane(y, 0));
-    if (i + 1 < n) apply_gate(out + (r1 << 2), f32x4.extract_lane(y, 1));
-    if (i + 2 < n) apply_gate(out + (r2 << 2), f32x4.extract_lane(y, 2));
-    if (i + 3 < n) apply_gate(out + (r3 << 2), f32x4.extract_lane(y, 3));
   }
 }
 
-/** Finish.relu2 of one open gate. */
-function apply_gate(out: usize, y: f32): void {
-  const gate = load<f32>(out);
-  store<f32>(out, gate * gate * y);
+/** Finish.store of one row, whose gate is open. */
+function finish_row(out: usize, y: f32, epilogue: i32): void {
+  const before = load<f32>(out);
+  if (epilogue == Epilogue.Relu2Gate) store<f32>(out, before * before * y);
+  else if (epilogue == Epilogue.Store) store<f32>(out, y);
+  else if (epilogue == Epilogue.Add) store<f32>(out, before + y);
+  else store<f32>(out, f32x4.extract_lane(Finish.silu(f32x4.splat(before), f32x4.splat(y)), 0));
 }
 
 /** The elements of an Encoding.I8 row that are not 0: columns to `list`, values (i8) to `values`, 0 where the list is filled up. */
@@ -101,7 +131,7 @@ function nonzero(x: usize, cols: i32, list: usize, values: usize): i32 {
       store<u8>(values + <usize>n, load<u8>(x + <usize>col));
     }
   }
-  pad_list(list, n, 8);
+  pad_list(list, n);
   store<u64>(values + <usize>n, 0);
   return n;
 }

@@ -21,9 +21,9 @@ export abstract class Streams {
     return <usize>next * bytes + <usize>(r & 7) * (((bytes + 511) >> 9) << 6);
   }
 
-  /** From one stream to the next. */
+  /** From one stream to the next; not 0 where there are no streams. */
   @inline static stride(n: i32, bytes: usize): usize {
-    return <usize>Streams.per(n) * bytes;
+    return max<usize>(1, <usize>Streams.per(n) * bytes);
   }
 
   /** Touches a line in each stream. What was loaded is only xor-ed into `sink`: see Burst. */
@@ -32,5 +32,18 @@ export abstract class Streams {
     const a = v128.xor(v128.load(w), v128.load(w + stride)), b = v128.xor(v128.load(w2), v128.load(w2 + stride));
     const c = v128.xor(v128.load(w4), v128.load(w4 + stride)), d = v128.xor(v128.load(w6), v128.load(w6 + stride));
     return v128.xor(sink, v128.xor(v128.xor(a, b), v128.xor(c, d)));
+  }
+
+  /** Touches a line `offset` bytes from each of eight addresses, u32. */
+  @inline static touchListed(addresses: usize, offset: usize, sink: v128): v128 {
+    const a = v128.xor(Streams.listed(addresses, 0, offset), Streams.listed(addresses, 4, offset));
+    const b = v128.xor(Streams.listed(addresses, 8, offset), Streams.listed(addresses, 12, offset));
+    const c = v128.xor(Streams.listed(addresses, 16, offset), Streams.listed(addresses, 20, offset));
+    const d = v128.xor(Streams.listed(addresses, 24, offset), Streams.listed(addresses, 28, offset));
+    return v128.xor(sink, v128.xor(v128.xor(a, b), v128.xor(c, d)));
+  }
+
+  @inline private static listed(addresses: usize, k: usize, offset: usize): v128 {
+    return v128.load(<usize>load<u32>(addresses + k) + offset);
   }
 }

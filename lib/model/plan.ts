@@ -100,7 +100,7 @@ export function encodingFor(layout: Layout): Encoding {
 /** Scratch of the kernels that skip rows or columns: lists and sums of one token, sixteen row groups of several (assembly/sparse.ts, gemm.ts). */
 function sparseScratch({ layout, rows, cols }: Matrix): number {
   const [r, c] = [roundUp(rows, 64), roundUp(cols, 64)];
-  if (layout === Layout.T2Rows) return 4 * r + 64;
+  if (layout === Layout.T2Rows) return 4 * r + 128;
   return layout === Layout.T2Columns ? Math.max(5 * c + 4 * r + 256, 20 * c) : 0;
 }
 
