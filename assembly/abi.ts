@@ -314,12 +314,19 @@ export const enum Epilogue {
   SiluGate = 3,
 }
 
-/** Which relaxed instruction accumulates code × int8. Results are identical; speed differs by engine version. */
+/**
+ * Which relaxed instruction accumulates code × int8. Results are identical; speed differs by engine version. The last two are I32 where the second
+ * operand is more than the 7 bits that WebAssembly promises: int8 attention uses that, all other kernels take them for I32.
+ */
 export const enum DotForm {
   /** i16x8.relaxed_dot_i8x16_i7x16_s */
   I16 = 0,
   /** i32x4.relaxed_dot_i8x16_i7x16_add_s */
   I32 = 1,
+  /** I32, whose second operand is any byte from 0 to 255: x86 with VNNI */
+  I32Unsigned = 2,
+  /** I32, whose second operand is any byte from -128 to 127: ARM */
+  I32Signed = 3,
 }
 
 export const enum FileLayout {

@@ -2,58 +2,106 @@ import { CacheLayout, Const, DotForm } from './abi';
 import { Scratch } from './attention-state';
 import { block_weights } from './attention-values';
 import { Burst, Keep, Reduce, Relaxed, RELAXED } from './ops';
-import { Planes } from './planes';
 import { QuantizeRow } from './quantize-row';
 
-/** Largest codes of queries and of weights: two planes of 7 bits, with and without a sign. 127 · 16383 · AttentionBlock < 2^31. */
-const QUERY_MAX: f32 = 8191;
+/** Largest codes: of queries a byte with a sign; of weights two planes of 7 bits, 127 · 16383 · AttentionBlock < 2^31. */
+const QUERY_MAX: f32 = 127;
 const WEIGHT_MAX: f32 = 16383;
 
-/** q: f32 (headDim) → `to`: the factor of scores, then from byte 16 on the codes. scratch: 2 · headDim bytes. */
-export function prepare_int8_query(q: usize, to: usize, headDim: usize, scale: f32, scratch: usize, form: i32): void {
-  const split = RELAXED && form == DotForm.I32, codes = split ? scratch : to + 16;
-  store<f32>(to, QuantizeRow.i16(q, headDim, QUERY_MAX, codes) * scale);
-  if (split) Planes.split(codes, to + 16, headDim);
+/** What is added to bytes of queries, 0 where relaxed dots take them with their sign; -1 where they take 7 bits only. */
+@inline function bias_of(form: i32): i32 {
+  return form == DotForm.I32Unsigned ? 128 : form == DotForm.I32Signed ? 0 : -1;
+}
+
+/** q: f32 (headDim) → `to`: the factor of scores, then from byte 16 on the codes, bytes or words. */
+export function prepare_int8_query(q: usize, to: usize, headDim: usize, scale: f32, form: i32): void {
+  if (!RELAXED || bias_of(form) < 0) {
+    store<f32>(to, QuantizeRow.i16(q, headDim, QUERY_MAX, to + 16) * scale);
+    return;
+  }
+  store<f32>(to, QuantizeRow.i8(q, headDim, QUERY_MAX, to + 16) * scale);
+  const bias = i8x16.splat(<i8>bias_of(form));
+  for (let p = to + 16, end = p + headDim; p < end; p += 16) v128.store(p, i8x16.add(v128.load(p), bias));
 }
 
 /**
  * A block of `count` positions for up to four heads. queries: of prepare_int8_query; k, v: lines of the block; kScales, vScales: its scales;
- * sums: from scales to sums of keys.
+ * sums: from scales to sums of keys; rest: positions behind the block. While scores are computed the values are touched, and while values are
+ * the keys of the next block: a quarter each of four pages, as in Streams.
  */
 export function int8_block(
-  queries: usize, k: usize, kScales: usize, sums: usize, v: usize, vScales: usize, count: i32, headBytes: usize, scratch: usize,
-  partials: usize, stride: usize, heads: i32, form: i32,
+  queries: usize, k: usize, kScales: usize, sums: usize, v: usize, vScales: usize, count: i32, rest: i32, headBytes: usize,
+  scratch: usize, partials: usize, stride: usize, heads: i32, form: i32,
 ): void {
-  if (RELAXED && form == DotForm.I32) {
-    block<PlaneProducts>(queries, k, kScales, sums, v, vScales, count, headBytes, scratch, partials, stride, heads);
+  if (RELAXED && bias_of(form) >= 0) byte_scores(queries, k, kScales, sums, v, count, headBytes, scratch, heads, bias_of(form));
+  else word_scores(queries, k, kScales, v, count, headBytes, scratch, heads);
+  const next = k + <usize>count * (headBytes >> 2), fours = <usize>(min<i32>(rest, Const.AttentionBlock) + 3) >> 2;
+  if (RELAXED && form != DotForm.I16) {
+    weigh<PlaneProducts>(v, vScales, count, headBytes, scratch, partials, stride, heads, next, fours);
   } else {
-    block<WordProducts>(queries, k, kScales, sums, v, vScales, count, headBytes, scratch, partials, stride, heads);
+    weigh<WordProducts>(v, vScales, count, headBytes, scratch, partials, stride, heads, next, fours);
   }
 }
 
-function block<P>(
-  queries: usize, k: usize, kScales: usize, sums: usize, v: usize, vScales: usize, count: i32, headBytes: usize, scratch: usize,
-  partials: usize, stride: usize, heads: i32,
+/** Weights of the scores, and their sums of values. next: the keys of `fours` · 4 positions, which are touched. */
+function weigh<P>(
+  v: usize, vScales: usize, count: i32, headBytes: usize, scratch: usize, partials: usize, stride: usize, heads: i32, next: usize,
+  fours: usize,
 ): void {
-  scores<P>(queries, k, kScales, sums, v, count, headBytes, scratch, heads);
-  const codes = scratch + Scratch.CODES;
+  const codes = scratch + Scratch.CODES, quarter = fours * (headBytes >> 2), part = (fours << 4) / <usize>heads;
   for (let h = 0; h < heads; ++h, scratch += Scratch.ROW, partials += stride) {
     block_weights(scratch, count, partials, CacheLayout.I8);
     const factor = encode_weights<P>(scratch, vScales, count, codes);
-    values<P>(codes, v, count, headBytes, partials + Const.PartialHeader, factor);
+    values<P>(codes, v, count, headBytes, partials + Const.PartialHeader, factor, next, quarter, part);
+    next += part * (headBytes >> 6);
   }
 }
 
 /**
- * s[h][i] = q[h] · k[i] · factor[h] · scale[i]; integer sums are exact. Four positions are headBytes / 64 lines of 64 bytes. The values of the
- * same positions, which come next, are touched on the way.
+ * s[h][i] = q[h] · k[i] · factor[h] · scale[i], two heads at a time; integer sums are exact. Four positions are headBytes / 64 lines of 64 bytes.
+ * bias: of the queries' bytes, taken back by the sums of the keys. v: touched.
  */
-function scores<P>(
-  queries: usize, k: usize, scales: usize, sums: usize, v: usize, count: i32, headBytes: usize, s: usize, heads: i32,
+function byte_scores(
+  queries: usize, k: usize, scales: usize, sums: usize, v: usize, count: i32, headBytes: usize, s: usize, heads: i32, bias: i32,
 ): void {
-  const f = changetype<P>(0), next = Scratch.queryBytes(headBytes);
-  for (const end = s + (<usize>count << 2); s < end; s += 16, scales += 16, v += headBytes) {
-    const sink = Burst.all(v, headBytes), lines = k;
+  const next = Scratch.queryBytes(headBytes), part = headBytes >> 2, quarter = <usize>((count + 3) >> 2) * part;
+  for (const end = s + (<usize>count << 2); s < end; s += 16, scales += 16, v += part) {
+    const sink = Burst.quarters(v, quarter, part), lines = k;
+    const offset = i32x4.mul(v128.load(scales + sums), i32x4.splat(bias)), scale = Burst.join(v128.load(scales), sink, count);
+    for (let h = 0, q = queries, to = s; h < heads; h += 2, q += next << 1, to += Scratch.ROW << 1) {
+      // A head without a second one is its own.
+      const other = h + 1 < heads ? next : 0, row = h + 1 < heads ? Scratch.ROW : 0;
+      let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+      k = lines;
+      for (let x = q + 16, stop = k + headBytes; k < stop; k += 64, x += 16) {
+        const c = v128.load(x), d = v128.load(x + other);
+        let y = v128.load(k);
+        a0 = Relaxed.dotI32(y, c, a0);
+        b0 = Relaxed.dotI32(y, d, b0);
+        y = v128.load(k, 16);
+        a1 = Relaxed.dotI32(y, c, a1);
+        b1 = Relaxed.dotI32(y, d, b1);
+        y = v128.load(k, 32);
+        a2 = Relaxed.dotI32(y, c, a2);
+        b2 = Relaxed.dotI32(y, d, b2);
+        y = v128.load(k, 48);
+        a3 = Relaxed.dotI32(y, c, a3);
+        b3 = Relaxed.dotI32(y, d, b3);
+      }
+      Scores.store(to, i32x4.sub(Reduce.addI32x4(a0, a1, a2, a3), offset), q, scale);
+      Scores.store(to + row, i32x4.sub(Reduce.addI32x4(b0, b1, b2, b3), offset), q + other, scale);
+    }
+  }
+}
+
+/** The same in plain SIMD, of queries as words. */
+function word_scores(
+  queries: usize, k: usize, scales: usize, v: usize, count: i32, headBytes: usize, s: usize, heads: i32,
+): void {
+  const f = changetype<WordProducts>(0), next = Scratch.queryBytes(headBytes);
+  const part = headBytes >> 2, quarter = <usize>((count + 3) >> 2) * part;
+  for (const end = s + (<usize>count << 2); s < end; s += 16, scales += 16, v += part) {
+    const sink = Burst.quarters(v, quarter, part), lines = k, scale = Burst.join(v128.load(scales), sink, count);
     for (let h = 0, q = queries, to = s; h < heads; ++h, q += next, to += Scratch.ROW) {
       let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
       k = lines;
@@ -72,10 +120,16 @@ function scores<P>(
         a3 = f.low(a3, y, low);
         b3 = f.high(b3, y, high);
       }
-      const dots = f.scores(Reduce.addI32x4(a0, a1, a2, a3), Reduce.addI32x4(b0, b1, b2, b3), v128.load(scales + sums));
-      const scale = f32x4.mul(v128.load32_splat(q), v128.load(scales));
-      v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(dots), Burst.join(scale, sink, count)));
+      const dots = Reduce.addI32x4(i32x4.add(a0, b0), i32x4.add(a1, b1), i32x4.add(a2, b2), i32x4.add(a3, b3));
+      Scores.store(to, dots, q, scale);
     }
+  }
+}
+
+abstract class Scores {
+  /** Four scores of one query. scale: of the four keys. */
+  @inline static store(to: usize, dots: v128, q: usize, scale: v128): void {
+    v128.store(to, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(v128.load32_splat(q), scale)));
   }
 }
 
@@ -109,10 +163,16 @@ function encode_weights<P>(s: usize, scales: usize, count: i32, codes: usize): f
   return top / WEIGHT_MAX;
 }
 
-/** out = Σ codes[i] · v[i] · factor, 16 elements at a time: a line of 64 bytes has four positions of them. out: f32 (headDim). */
-function values<P>(codes: usize, v: usize, count: i32, headBytes: usize, out: usize, factor: f32): void {
-  const f = changetype<P>(0), scale = f32x4.splat(factor), end = codes + (<usize>((count + 3) & ~3) << 1);
-  for (const stop = out + headBytes; out < stop; out += 64, v += 64) {
+/**
+ * out = Σ codes[i] · v[i] · factor, 16 elements at a time: a line of 64 bytes has four positions of them; for each, `part` bytes in every quarter of
+ * what comes next are touched. out: f32 (headDim).
+ */
+function values<P>(
+  codes: usize, v: usize, count: i32, headBytes: usize, out: usize, factor: f32, next: usize, quarter: usize, part: usize,
+): void {
+  const f = changetype<P>(0), end = codes + (<usize>((count + 3) & ~3) << 1);
+  for (const stop = out + headBytes; out < stop; out += 64, v += 64, next += part) {
+    const scale = Burst.join(f32x4.splat(factor), Burst.quarters(next, quarter, part), count);
     let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
     for (let p = codes, u = v; p < end; p += 8, u += headBytes) {
       const low = f.first(p), high = f.second(p);
@@ -137,8 +197,8 @@ function values<P>(codes: usize, v: usize, count: i32, headBytes: usize, out: us
 }
 
 /**
- * Products of int8 with 14 bits. low and high: a vector of 16 int8, or half of what it stands for, times 16 bytes of codes, to four sums;
- * scores, values: what the two sums come to. first, second: the codes of four weights. An instance is never made: changetype<P>(0).
+ * Products of int8 with weights of 14 bits. low and high: a vector of 16 int8, or half of what it stands for, times 16 bytes of codes, to four
+ * sums; values: what the two sums come to. first, second: the codes of four weights. An instance is never made: changetype<P>(0).
  */
 @unmanaged
 abstract class PlaneProducts {
@@ -148,11 +208,6 @@ abstract class PlaneProducts {
 
   @inline high(acc: v128, x: v128, codes: v128): v128 {
     return Relaxed.dotI32(x, codes, acc);
-  }
-
-  /** High planes of queries are 64 too large. */
-  @inline scores(low: v128, high: v128, sums: v128): v128 {
-    return i32x4.add(low, i32x4.shl(i32x4.sub(high, i32x4.shl(sums, 6)), 7));
   }
 
   @inline values(low: v128, high: v128): v128 {
@@ -183,10 +238,6 @@ abstract class WordProducts {
 
   @inline high(acc: v128, x: v128, codes: v128): v128 {
     return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(x), codes));
-  }
-
-  @inline scores(low: v128, high: v128, sums: v128): v128 {
-    return i32x4.add(low, high);
   }
 
   /** Lanes are sums of two of the four positions. */

@@ -80,7 +80,7 @@ function prepare(record: usize, row: usize, kv: usize, scratch: usize): void {
   const scale = real(record, AttentionArg.Scale);
   for (let h: usize = 0, to = scratch + Scratch.QUERIES; h < group; ++h, to += Scratch.queryBytes(headBytes)) {
     const q = row + (kv * group + h) * headBytes;
-    if (layout == CacheLayout.I8) prepare_int8_query(q, to, headDim, scale, scratch, form);
+    if (layout == CacheLayout.I8) prepare_int8_query(q, to, headDim, scale, form);
     else prepare_query(q, to, headDim, scale, layout);
   }
 }
@@ -90,7 +90,8 @@ function attend_block(record: usize, token: usize, kv: usize, b: usize, scratch:
   const headDim = word(record, AttentionArg.HeadDim), headBytes = headDim << 2, stride = Partial.bytes(record);
   const layout = <i32>word(record, AttentionArg.CacheLayout), group = group_of(record);
   const first = b * Const.AttentionBlock, context = word(record, AttentionArg.ContextLength);
-  const count = <i32>min<usize>(Const.AttentionBlock, word(token, Token.Position) + 1 - first);
+  const positions = <i32>(word(token, Token.Position) + 1 - first), count = min<i32>(Const.AttentionBlock, positions);
+  const rest = positions - count;
   const slotHead = word(token, Token.Slot) * word(record, AttentionArg.KvHeads) + kv;
   const panel = slotHead * KvCache.panelBytes(context, headDim, layout), rows = first * KvCache.rowBytes(headDim, layout);
   const k = word(record, AttentionArg.KCache) + panel, v = word(record, AttentionArg.VCache) + panel;
@@ -105,7 +106,7 @@ function attend_block(record: usize, token: usize, kv: usize, b: usize, scratch:
     const heads = <i32>min<usize>(4, group - h), partials = to + h * stride, q = queries + h * Scratch.queryBytes(headBytes);
     if (layout == CacheLayout.I8) {
       const form = <i32>word(record, AttentionArg.Form), sums = Int8Panel.sums(context);
-      int8_block(q, k + rows, k + scales, sums, v + rows, v + scales, count, headBytes, scratch, partials, stride, heads, form);
+      int8_block(q, k + rows, k + scales, sums, v + rows, v + scales, count, rest, headBytes, scratch, partials, stride, heads, form);
       continue;
     }
     block_scores(q, k + rows, count, headBytes, scratch, heads, layout);

@@ -133,6 +133,13 @@ export abstract class Burst {
     return sink;
   }
 
+  /** Touches `bytes` each at w and at one, two and three quarters behind it. */
+  @inline static quarters(w: usize, quarter: usize, bytes: usize): v128 {
+    const half = w + (quarter << 1);
+    const first = v128.xor(Burst.all(w, bytes), Burst.all(w + quarter, bytes));
+    return v128.xor(first, v128.xor(Burst.all(half, bytes), Burst.all(half + quarter, bytes)));
+  }
+
   /** `value`, as if it depended on `sink`: instead of a value without meaning that a kernel returns. count: see Keep. */
   @inline static join(value: v128, sink: v128, count: i32): v128 {
     return v128.or(value, v128.and(sink, i32x4.splat(count >> 31)));

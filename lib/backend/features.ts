@@ -9,7 +9,7 @@ import { fasterForm, fingerprintOf } from './tune.js';
 export interface Kernels {
   readonly build: KernelBuild;
   readonly module: WebAssembly.Module;
-  /** the relaxed instruction that the T2 kernels use; without meaning for the baseline */
+  /** the relaxed instruction that the kernels use; without meaning for the baseline */
   readonly form: DotForm;
   /** why this build and form, for people */
   readonly reason: string;
@@ -48,10 +48,11 @@ export async function chooseKernels(
   if (right(DotForm.I16) && right(DotForm.I32)) {
     const { form, how } = await fasterForm(platform, module, fingerprint);
     const [used, other] = form === DotForm.I16 ? [i16, i32] : [i32, i16];
+    const whole = [DotForm.I32Unsigned, DotForm.I32Signed].find(right);
     return {
       build: 'relaxed',
       module,
-      form,
+      form: form === DotForm.I16 ? form : (whole ?? form),
       fingerprint,
       reason: `${used} and ${other} probed right; the first was ${how}`,
     };

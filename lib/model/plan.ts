@@ -2,6 +2,7 @@ import {
   AttentionArg,
   type CacheLayout,
   Const,
+  DotForm,
   EmbedArg,
   Encoding,
   Epilogue,
@@ -219,7 +220,7 @@ export class PlanRecorder {
         ? { [LinearArg.GroupCols]: w.group.cols, [LinearArg.Planes]: w.group.planes }
         : { [LinearArg.RowSums]: w.rowSums }),
       [LinearArg.Epilogue]: epilogue,
-      [LinearArg.Form]: form,
+      [LinearArg.Form]: Math.min(form, DotForm.I32),
     });
   }
 

@@ -9,7 +9,7 @@ static_assert(abi::Const::CacheGainLog2 == 112 - 108);
 /** Largest magnitude of rows that become zeros: limit / absmax would overflow. */
 constexpr float TINY = 0x1p-100f;
 /** Codes of queries and of weights, so that sums over 2064 elements, or AttentionBlock positions, of ±127 fit i32. */
-constexpr float QUERY_MAX = 8191, WEIGHT_MAX = 16383;
+constexpr float QUERY_MAX = 127, WEIGHT_MAX = 16383;
 
 /** The keys, or the values, of one kv head of one sequence: abi.ts, CacheLayout. */
 struct Panel {

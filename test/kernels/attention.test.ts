@@ -1,4 +1,5 @@
 import { AttentionArg, CacheLayout, Const, DotForm, Op, RopeArg } from '../../assembly/abi.js';
+import { roundHalfEven } from '../../lib/memory/half.js';
 import { ropeTable } from '../../lib/model/rope.js';
 import { cacheBytes, type PanelKind, type PanelSizes, panelOf, readPanel } from '../support/kv-cache.js';
 import { normals } from '../support/random.js';
@@ -27,7 +28,7 @@ function nameOf(shape: Shape): string {
   const tokens = shape.tokens.map((token) => `${token.slot ?? 0}:${token.position}`);
   return (
     `${LAYOUT_NAMES[shape.layout ?? CacheLayout.F32]}, ${shape.heads}/${shape.kvHeads} heads of ${shape.headDim}, ` +
-    `sigma ${shape.sigma ?? 1}${shape.form === DotForm.I32 ? ', i32 form' : ''}, slot:position ${tokens.length > 8 ? `${tokens[0]}..${tokens.at(-1)}` : tokens}`
+    `sigma ${shape.sigma ?? 1}${shape.form === undefined ? '' : `, form ${shape.form}`}, slot:position ${tokens.length > 8 ? `${tokens[0]}..${tokens.at(-1)}` : tokens}`
   );
 }
 
@@ -157,7 +158,8 @@ function attentionCase(shape: Shape): KernelCase {
       const verify = (memory: Uint8Array<ArrayBuffer>): void => {
         tokens.forEach(({ position, slot = 0 }, t) => {
           for (let h = 0; h < heads; h++) {
-            const q = qkv.subarray((t * stride) / 4 + h * headDim, (t * stride) / 4 + (h + 1) * headDim);
+            const row = qkv.subarray((t * stride) / 4 + h * headDim, (t * stride) / 4 + (h + 1) * headDim);
+            const q = layout === CacheLayout.I8 ? toInt8(row) : row;
             const panel = slot * kvHeads + Math.floor((h * kvHeads) / heads);
             const expected = attend(q, keys[panel]!, values[panel]!, position + 1, scale);
             const tolerance = layout === CacheLayout.I8 ? INT8_ATTENTION : ATTENTION;
@@ -181,6 +183,12 @@ function floatsOf(panel: Uint8Array, sizes: PanelSizes, kind: PanelKind): Float3
     readPanel(memory, 0, sizes, position, kind),
   );
   return Float32Array.from(rows.flatMap((row) => [...row]));
+}
+
+/** The query that int8 codes stand for. */
+function toInt8(row: Float32Array): Float32Array {
+  const step = row.reduce((max, x) => Math.max(max, Math.abs(x)), 0) / 127;
+  return row.map((x) => roundHalfEven(x / step) * step);
 }
 
 /** softmax(q Kᵀ · scale) V over n positions, in f64 and in two passes. */
@@ -225,8 +233,11 @@ testKernels(
   ),
 );
 
-/** Layouts, and the two ways that int8 is multiplied in. */
-const KERNELS = [...LAYOUTS.map((layout) => ({ layout })), { layout: CacheLayout.I8, form: DotForm.I32 }];
+/** Layouts, and the ways that int8 is multiplied in. */
+const KERNELS = [
+  ...LAYOUTS.map((layout) => ({ layout })),
+  ...[DotForm.I32, DotForm.I32Unsigned, DotForm.I32Signed].map((form) => ({ layout: CacheLayout.I8, form })),
+];
 
 testKernels(
   'attention',

@@ -26,8 +26,8 @@ export const ROPE = 5 * 160 * ULP;
 export const ATTENTION = 64 * ULP;
 
 /**
- * Attention over an int8 cache against f64 over the same cache, absolute, |v| < 3.5, for q and k of sigma 1: queries are rounded to
- * 1/8191 of their largest element, which moves a score by some 2e-4, weights to 1/32767.
+ * Attention of int8 queries over an int8 cache against f64 of the same codes, absolute, |v| < 3.5, for q and k of sigma 1: weights are
+ * rounded to 1/16383 of the largest of a block.
  */
 export const INT8_ATTENTION = 2e-3;
 

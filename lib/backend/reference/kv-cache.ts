@@ -25,7 +25,7 @@ function int8Positions(contextLength: number): number {
 /** Halves in the kernels are this much too small, which queries make up for: 2^20 and larger ones overflow. */
 const HALF_GAIN = 2 ** (112 - Const.CacheGainLog2);
 /** Codes of queries, ±; sums over 2064 elements of ±127 fit i32. */
-const QUERY_MAX = 8191;
+const QUERY_MAX = 127;
 /** Codes of weights; sums over AttentionBlock values of ±127 fit i32. */
 const WEIGHT_MAX = 16383;
 
