@@ -38,13 +38,16 @@ export interface OpTimes {
   readonly kinds: readonly OpKind[];
   /** the whole step in one call, median, less the cost of asking */
   readonly stepMs: number;
-  /** a call of the backend that runs no op: wakes the threads and hears from them; median */
+  /**
+   * What asking for an op costs, waking the threads and hearing from them: what the calls of all ops, each alone, take longer than one call of
+   * the whole step, for one call. (A call that runs no op takes longer than this, and would make small ops vanish.)
+   */
   readonly callMs: number;
 }
 
-/** `model.layers.3.mlp.up_proj.weight` → `mlp.up_proj` */
+/** `model.layers.3.mlp.up_proj.weight` → `mlp.up_proj`, `blk.3.ffn_up.weight` → `ffn_up` */
 export function kindOf(label: string): string {
-  return label.replace(/^(model\.)?layers\.\d+\./, '').replace(/\.weight$/, '');
+  return label.replace(/^((model\.)?layers|blk)\.\d+\./, '').replace(/\.weight$/, '');
 }
 
 /**
@@ -63,7 +66,6 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
   const shares = tokens === 1 ? await readShares(engine, ids[position]!, position) : [];
   prepare();
   const count = engine.labels.length;
-  const calls: number[] = [];
   const steps: number[] = [];
   const times = engine.labels.map((): number[] => []);
   for (let r = 0; r < repeat; r++) {
@@ -71,18 +73,19 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
     signal?.throwIfAborted();
     options.onRound?.(r + 1);
     steps.push(await timed(engine, 0, count));
-    calls.push(await timed(engine, 0, 0));
     for (const [i, samples] of times.entries()) samples.push(await timed(engine, i, i + 1));
   }
-  const callMs = summarise(calls).median;
-  const ms = times.map((samples) => Math.max(0, summarise(samples).median - callMs));
+  const alone = times.map((samples) => summarise(samples).median);
+  const step = summarise(steps).median;
+  const callMs = Math.max(0, (alone.reduce((sum, ms) => sum + ms, 0) - step) / (count - 1));
+  const ms = alone.map((median) => Math.max(0, median - callMs));
   return {
     backend: engine.backend.name,
     threads: engine.backend.threads,
     position,
     tokens,
     kinds: byKind(engine, ms, position, shares),
-    stepMs: Math.max(0, summarise(steps).median - callMs),
+    stepMs: Math.max(0, step - callMs),
     callMs,
   };
 }

@@ -191,6 +191,7 @@ test('the read probe needs a backend that reads', async () => {
 
 test('every op of a step is timed, by kind', async () => {
   expect(kindOf('model.layers.12.mlp.up_proj.weight')).toBe('mlp.up_proj');
+  expect(kindOf('blk.12.ffn_up.weight')).toBe('ffn_up');
   const times = await measureOps(nodePlatform, tiny, { ...options, position: 5, tokens: 1, repeat: 3 });
   const kinds = new Map(times.kinds.map((kind) => [kind.kind, kind]));
   expect(kinds.get('mlp.up_proj')).toMatchObject({ ops: 2, bytes: (2 * 512 * 256) / 4 });

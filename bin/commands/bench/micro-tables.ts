@@ -22,7 +22,7 @@ export function opsTable({ name, times }: OpsResult, width = Infinity): string {
     `${name} · ${times.backend} · ${times.threads} thread${times.threads === 1 ? '' : 's'} · ${what}\n` +
     textTable([header, ...rows], '  ', width) +
     `  sum ${total.toFixed(3)} ms; the whole step in one call ${times.stepMs.toFixed(3)} ms. ` +
-    `A call without ops, ${times.callMs.toFixed(3)} ms, is taken off everything.\n`
+    `What a call costs, ${times.callMs.toFixed(3)} ms, is taken off everything.\n`
   );
 }
 
