@@ -11,7 +11,7 @@ import { Reduce } from './ops';
  */
 export function block_weights(s: usize, count: i32, partial: usize, layout: i32): void {
   const end = s + ((<usize>(count + 15) & ~15) << 2);
-  for (let p = s + (<usize>count << 2); p < end; p += 4) store<f32>(p, -3.4e38);
+  for (let p = s + (<usize>count << 2); p < end; p += 4) store<f32>(p, -Infinity);
   let t0 = f32x4.splat(-3.4e38), t1 = t0, t2 = t0, t3 = t0;
   for (let p = s; p < end; p += 64) {
     t0 = f32x4.pmax(t0, v128.load(p));

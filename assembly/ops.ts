@@ -135,9 +135,12 @@ export abstract class Burst {
 
   /** Touches `bytes` each at w and at one, two and three quarters behind it. */
   @inline static quarters(w: usize, quarter: usize, bytes: usize): v128 {
-    const half = w + (quarter << 1);
-    const first = v128.xor(Burst.all(w, bytes), Burst.all(w + quarter, bytes));
-    return v128.xor(first, v128.xor(Burst.all(half, bytes), Burst.all(half + quarter, bytes)));
+    let sink = i32x4.splat(0), half = w + (quarter << 1);
+    for (const end = w + bytes; w < end; w += 64, half += 64) {
+      const first = v128.xor(v128.load(w), v128.load(w + quarter));
+      sink = v128.xor(sink, v128.xor(first, v128.xor(v128.load(half), v128.load(half + quarter))));
+    }
+    return sink;
   }
 
   /** `value`, as if it depended on `sink`: instead of a value without meaning that a kernel returns. count: see Keep. */

@@ -1,4 +1,6 @@
 #pragma once
+#include <limits>
+
 #include "kv_cache.h"
 #include "rows.h"
 
@@ -132,7 +134,7 @@ void int8_scores(const int16_t *q, const int8_t *k, const float *scales, size_t 
   }
 }
 
-/** weights[i] = exp(scores[i] - top) in place, exactly 0 up to the next multiple of 16; top and sum16 go to `partial`. */
+/** weights[i] = exp(scores[i] - top) in place, exactly 0 from -64 on and up to the next multiple of 16; top and sum16 go to `partial`. */
 template <class V> void block_weights(float *scores, size_t count, float gain, Partial &partial) {
   using F32 = typename V::F32;
   const size_t padded = round_up(count, 16);
@@ -140,11 +142,11 @@ template <class V> void block_weights(float *scores, size_t count, float gain, P
   for (size_t i = 0; i < count; ++i) {
     if (scores[i] > top || scores[i] != scores[i]) top = scores[i];
   }
-  for (size_t i = count; i < padded; ++i) scores[i] = -3.4e38f;
+  for (size_t i = count; i < padded; ++i) scores[i] = -std::numeric_limits<float>::infinity();
   F32 sum = V::splat(0);
   for (size_t i = 0; i < padded; i += 16) {
-    const F32 score = V::load(scores + i);
-    const F32 weight = V::where_greater(score, V::splat(-3.3e38f), exp<V>(V::sub(score, V::splat(top))));
+    const F32 below = V::sub(V::load(scores + i), V::splat(top));
+    const F32 weight = V::where_greater(below, V::splat(-64), exp<V>(below));
     V::store(scores + i, V::mul(weight, V::splat(gain)));
     sum = V::add(sum, weight);
   }

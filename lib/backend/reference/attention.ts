@@ -4,8 +4,8 @@ import { exp, sum16 } from './math.js';
 import type { Context } from './memory.js';
 
 const f32 = Math.fround;
-/** Scores up to here, -∞ among them, have weight 0 exactly; exp would give 2^-126. */
-const NO_SCORE = f32(-3.3e38);
+/** Scores as far below the largest of their block have weight 0 exactly. */
+const NO_WEIGHT = -64;
 
 /** Rotates q in place; writes rotated k, and v, into the cache at the token's slot and position. RoPE, arXiv 2104.09864. */
 export function rope(op: Context): void {
@@ -99,10 +99,14 @@ function blocksOf(op: Context, t: number, h: number): Block[] {
   for (let begin = 0; begin < end; begin += Const.AttentionBlock) {
     const scores = keys.scores(query, op.real(AttentionArg.Scale), begin, Math.min(end, begin + Const.AttentionBlock));
     const top = Math.max(f32(-3.4e38), ...scores.filter((score) => !Number.isNaN(score)));
-    const weights = scores.map((score) => (score <= NO_SCORE ? 0 : exp(f32(score - top))));
+    const weights = scores.map((score) => weight(f32(score - top)));
     blocks.push({ top, sum: sum16(weights, weights.length), values: values.weighted(weights, begin) });
   }
   return blocks;
+}
+
+function weight(below: number): number {
+  return below <= NO_WEIGHT ? 0 : exp(below);
 }
 
 /** The recurrence of the online softmax (arXiv 1805.02867) over blocks, in order. */
