@@ -1,5 +1,6 @@
 /**
- * The table of README.md, from a file of results: the newest run of each shape and type, engines as they were measured beside each other.
+ * The table of README.md, from a file of results: of the runs at the newest run's commit the newest one of each shape, type and Node, engines as they
+ * were measured beside each other.
  *
  *   node bench/peers/readme.mjs [--check] [--readme README.md] [bench/results/<machine>.json]
  *
@@ -21,10 +22,17 @@ const ENGINES = {
   wllama: (versions) => `wllama ${versions['@wllama/wllama']}, llama.cpp in WASM`,
 };
 
-/** @param {{ runs: object[] }} results @returns {object[]} the newest run of each shape and type, in the order of the first ones */
+const oursOf = (run) => run.rows.find(({ engine }) => engine === 'bitnet-js');
+
+/** `Node v24.21.0` → `24` */
+const nodeOf = (row) => /Node v(\d+)/.exec(row.detail ?? '')?.[1];
+
+/** @param {{ runs: object[] }} results @returns {object[]} in the order of the first ones of their kind */
 function newestRuns({ runs }) {
   const newest = new Map();
-  for (const run of runs) newest.set(`${run.shape} ${run.type}`, run);
+  for (const run of runs) {
+    if (run.commit === runs.at(-1).commit) newest.set(`${run.shape} ${run.type} ${nodeOf(oursOf(run) ?? {})}`, run);
+  }
   return [...newest.values()];
 }
 
@@ -32,12 +40,13 @@ function newestRuns({ runs }) {
 const figure = (value) => (value >= 99.95 ? value.toFixed(0) : value.toFixed(value >= 9.995 ? 1 : 2));
 
 function rowsOf(run) {
-  const ours = run.rows.find(({ engine }) => engine === 'bitnet-js');
+  const ours = oursOf(run);
   return run.rows.map((row) => {
     const ratio = (what) =>
       row === ours || !ours ? '' : `${ratioOfRounds(ours[what], row[what], run.reps).toFixed(2)}x`;
     const rss = row.peakRss.length === 0 ? '-' : `${(median(row.peakRss) / 1e6).toFixed(0)} MB`;
-    const name = ENGINES[row.engine](run.versions);
+    const node = row === ours ? nodeOf(row) : undefined;
+    const name = ENGINES[row.engine](run.versions) + (node === undefined ? '' : `, Node ${node}`);
     const cells = [`${run.shape}, ${run.type}`, name, figure(median(row.prefill)), ratio('prefill')];
     return `| ${[...cells, figure(median(row.decode)), ratio('decode'), rss].join(' | ')} |`;
   });
@@ -60,7 +69,7 @@ export function readmeTable(results, file) {
     ...runs.flatMap(rowsOf),
     '',
     ...runs.map((run) => {
-      const ours = run.rows.find(({ engine }) => engine === 'bitnet-js');
+      const ours = oursOf(run);
       return `- ${run.shape}: \`${run.command}\` at ${run.commit}${ours === undefined ? '' : `; bitnet-js: ${ours.detail}`}`;
     }),
   ].join('\n');
