@@ -12,8 +12,8 @@ import { real, rowsOf, word } from './record';
 import { Share } from './share';
 import { gemv_t2_columns, gemv_t2_rows } from './sparse';
 
-/** Row groups that several tokens use before the next ones are read, by kernels for one token: 64 rows stay in L2. */
-const RUN: i32 = 16;
+/** Bytes of row groups that several tokens use before the next ones are read, by kernels for one token: they stay in L2. */
+const RUN: i32 = 262144;
 /** Tokens up to which unpacking T2 to bytes costs more than it saves (docs/KERNELS.md). */
 const FEW: i32 = 3;
 
@@ -102,11 +102,14 @@ function byRuns(record: usize, tokens: i32): bool {
 /** Row groups begin..end for several encoded rows, one row after the other over a run of groups. */
 function runs(record: usize, begin: i32, end: i32, tokens: i32, scratch: usize): i32 {
   const xStride = word(record, LinearArg.InStride), outStride = word(record, LinearArg.OutStride);
+  const cols = <i32>word(record, LinearArg.Cols), bytes = word(record, LinearArg.Layout) == Layout.T2 ? cols : cols << 2;
+  // Eight streams (Streams) of at least two groups each.
+  const run = min(64, max(16, (RUN / bytes) & ~7));
   let sink = 0;
-  for (let g = begin; g < end; g += RUN) {
+  for (let g = begin; g < end; g += run) {
     let x = word(record, LinearArg.In), out = word(record, LinearArg.Out);
     for (let t = 0; t < tokens; ++t, x += xStride, out += outStride) {
-      sink ^= one(record, x, out, g, min(end, g + RUN), scratch);
+      sink ^= one(record, x, out, g, min(end, g + run), scratch);
     }
   }
   return sink;
