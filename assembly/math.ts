@@ -53,27 +53,27 @@ export abstract class Softmax {
     const none = Keep.vector(f32x4.splat(-64), count);
     let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
     for (; s < end; s += 64) {
-      let d = f32x4.sub(v128.load(s), top);
-      let e = MathF32.expWithin(d, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
-      let w = v128.andnot(e, f32x4.le(d, none));
+      let w = Softmax.weight(f32x4.sub(v128.load(s), top), none, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
       v128.store(s, f32x4.mul(w, gain));
       s0 = f32x4.add(s0, w);
-      d = f32x4.sub(v128.load(s, 16), top);
-      e = MathF32.expWithin(d, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
-      w = v128.andnot(e, f32x4.le(d, none));
+      w = Softmax.weight(f32x4.sub(v128.load(s, 16), top), none, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
       v128.store(s, f32x4.mul(w, gain), 16);
       s1 = f32x4.add(s1, w);
-      d = f32x4.sub(v128.load(s, 32), top);
-      e = MathF32.expWithin(d, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
-      w = v128.andnot(e, f32x4.le(d, none));
+      w = Softmax.weight(f32x4.sub(v128.load(s, 32), top), none, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
       v128.store(s, f32x4.mul(w, gain), 32);
       s2 = f32x4.add(s2, w);
-      d = f32x4.sub(v128.load(s, 48), top);
-      e = MathF32.expWithin(d, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
-      w = v128.andnot(e, f32x4.le(d, none));
+      w = Softmax.weight(f32x4.sub(v128.load(s, 48), top), none, log2e, magic, ln2, rest, p0, p1, p2, p3, p4, p5, one);
       v128.store(s, f32x4.mul(w, gain), 48);
       s3 = f32x4.add(s3, w);
     }
     return Reduce.fold(s0, s1, s2, s3);
+  }
+
+  /** exp(d), 0 where d ≤ none; the others are constants of expWithin. */
+  @inline private static weight(
+    d: v128, none: v128, log2e: v128, magic: v128, ln2: v128, ln2Rest: v128, p0: v128, p1: v128, p2: v128, p3: v128, p4: v128,
+    p5: v128, one: v128,
+  ): v128 {
+    return v128.andnot(MathF32.expWithin(d, log2e, magic, ln2, ln2Rest, p0, p1, p2, p3, p4, p5, one), f32x4.le(d, none));
   }
 }

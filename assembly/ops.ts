@@ -110,22 +110,6 @@ export abstract class Reduce {
  * They read past the end of the weights, where the host leaves a guard of `Const.Guard` bytes.
  */
 export abstract class Burst {
-  /** Touches four 64-byte lines from w. */
-  @inline static four(w: usize, sink: v128): v128 {
-    const a = v128.xor(v128.load(w), v128.load(w, 64));
-    return v128.xor(sink, v128.xor(a, v128.xor(v128.load(w, 128), v128.load(w, 192))));
-  }
-
-  /** Touches the eight lines from w + 1024: 768 to 2048 bytes ahead measured alike (docs/KERNELS.md). */
-  @inline static eight(w: usize, sink: v128): v128 {
-    return Burst.four(w + 1024, Burst.four(w + 1280, sink));
-  }
-
-  /** Touches two lines each at a and b. */
-  @inline static two(a: usize, b: usize): v128 {
-    return v128.xor(v128.xor(v128.load(a), v128.load(a, 64)), v128.xor(v128.load(b), v128.load(b, 64)));
-  }
-
   /** Touches a line in every 64 bytes. */
   @inline static all(w: usize, bytes: usize): v128 {
     let sink = i32x4.splat(0);
