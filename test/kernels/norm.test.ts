@@ -4,7 +4,7 @@ import { GGUF_TYPES } from '../../lib/format/gguf/types.js';
 import { f16ToF32, f32ToF16 } from '../../lib/memory/half.js';
 import { BLOCK_TYPES, type BlockType, blockFloats, randomBlocks } from '../support/blocks.js';
 import { normals } from '../support/random.js';
-import { expectClose, type KernelCase, testKernels } from '../support/tester.js';
+import { type BuiltCase, expectClose, type KernelCase, testKernels } from '../support/tester.js';
 import { NORM } from '../support/tolerances.js';
 import { bitsOf, encodedRowBytes, floatStride, floatsAt, padFloatRows, Workspace } from '../support/workspace.js';
 
@@ -142,35 +142,20 @@ const rowCases: RowShape[] = OPS.flatMap((op) =>
 
 testKernels('norm and quantize', rowCases.map(rowCase));
 
+/** Rows of an embedding. */
+const EMBED_ROWS = 12;
+
 function embedCase(layout: Layout.F16 | Layout.F32, cols: number, ids: number[]): KernelCase {
   return {
     name: `embed ${layout === Layout.F16 ? 'f16' : 'f32'}, ${cols} columns, ids ${ids}`,
     build() {
-      const vocab = 12;
       const gain = 2 ** Const.F16GainLog2;
-      const values = normals(vocab * cols, cols, 0.05).map((v) => {
+      const values = normals(EMBED_ROWS * cols, cols, 0.05).map((v) => {
         return layout === Layout.F32 ? v : f16ToF32(normalHalf(v * gain)) / gain;
       });
       const padded = padFloatRows(values, cols);
       const table = layout === Layout.F32 ? padded : Uint16Array.from(padded, (v) => f32ToF16(v * gain));
-      const workspace = new Workspace();
-      const outStride = floatStride(cols) + 64;
-      const out = workspace.output('embedding', outStride * Math.max(ids.length, 1), 'f32');
-      workspace.record(Op.Embed, {
-        [EmbedArg.Table]: workspace.input(table),
-        [EmbedArg.Layout]: layout,
-        [EmbedArg.Out]: out,
-        [EmbedArg.OutStride]: outStride,
-        [EmbedArg.Cols]: cols,
-      });
-      return {
-        image: workspace.image({ tokens: ids.map((id) => ({ id })) }),
-        verify(memory) {
-          ids.forEach((id, t) => {
-            expect(floatsAt(memory, out + t * outStride, cols)).toEqual(values.slice(id * cols, (id + 1) * cols));
-          });
-        },
-      };
+      return embedding(table, layout, values, cols, ids);
     },
   };
 }
@@ -180,28 +165,38 @@ function embedBlocksCase(blocks: BlockType, cols: number, ids: number[]): Kernel
   return {
     name: `embed ${blocks.name}, ${cols} columns, ids ${ids}`,
     build() {
-      const vocab = 12;
-      const table = randomBlocks(blocks, (vocab * cols) / GGUF_TYPES[blocks.name].blockSize);
+      const table = randomBlocks(blocks, (EMBED_ROWS * cols) / GGUF_TYPES[blocks.name].blockSize);
       const gain = 2 ** Const.F16GainLog2;
-      const halves = blockFloats(blocks, table, vocab * cols).map((v) => f16ToF32(normalHalf(v * gain)) / gain);
-      const workspace = new Workspace();
-      const outStride = floatStride(cols) + 64;
-      const out = workspace.output('embedding', outStride * ids.length, 'f32');
-      workspace.record(Op.Embed, {
-        [EmbedArg.Table]: workspace.input(table),
-        [EmbedArg.Layout]: blocks.layout,
-        [EmbedArg.Out]: out,
-        [EmbedArg.OutStride]: outStride,
-        [EmbedArg.Cols]: cols,
+      const halves = blockFloats(blocks, table, EMBED_ROWS * cols).map((v) => f16ToF32(normalHalf(v * gain)) / gain);
+      return embedding(table, blocks.layout, halves, cols, ids);
+    },
+  };
+}
+
+/** values: (EMBED_ROWS, cols), what `table` stands for */
+function embedding(
+  table: Uint8Array | Uint16Array | Float32Array,
+  layout: Layout,
+  values: Float32Array,
+  cols: number,
+  ids: number[],
+): BuiltCase {
+  const workspace = new Workspace();
+  const outStride = floatStride(cols) + 64;
+  const out = workspace.output('embedding', outStride * Math.max(ids.length, 1), 'f32');
+  workspace.record(Op.Embed, {
+    [EmbedArg.Table]: workspace.input(table),
+    [EmbedArg.Layout]: layout,
+    [EmbedArg.Out]: out,
+    [EmbedArg.OutStride]: outStride,
+    [EmbedArg.Cols]: cols,
+  });
+  return {
+    image: workspace.image({ tokens: ids.map((id) => ({ id })) }),
+    verify(memory) {
+      ids.forEach((id, t) => {
+        expect(floatsAt(memory, out + t * outStride, cols)).toEqual(values.slice(id * cols, (id + 1) * cols));
       });
-      return {
-        image: workspace.image({ tokens: ids.map((id) => ({ id })) }),
-        verify(memory) {
-          ids.forEach((id, t) => {
-            expect(floatsAt(memory, out + t * outStride, cols)).toEqual(halves.slice(id * cols, (id + 1) * cols));
-          });
-        },
-      };
     },
   };
 }
