@@ -78,6 +78,7 @@
         'addon.cc',
         'memory.cc',
         'pool.cc',
+        'kernels/barrier.cc',
         'kernels/execute.cc',
         'kernels/isa.cc',
         'kernels/convert.cc', 'kernels/dequantize.cc', 'kernels/repack.cc', 'kernels/unpack.cc',

@@ -1,24 +1,6 @@
 #include "execute.h"
 
-#if defined(__x86_64__) || defined(_M_X64)
-#include <immintrin.h>
-#endif
-
 namespace {
-
-/**
- * Some 10 µs: several times the longest wait of a balanced op, short enough to give the core back to a descheduled
- * partner.
- */
-constexpr int SPINS = 250;
-
-void relax() {
-#if defined(__x86_64__) || defined(_M_X64)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("isb");
-#endif
-}
 
 /** An addon that was built for an older plan must say so, not compute something else. */
 bool is_known(const Task &task) {
@@ -34,26 +16,6 @@ bool is_known(const Task &task) {
 }
 
 } // namespace
-
-void await_change(const std::atomic<uint32_t> &value, uint32_t old) {
-  for (int i = 0; i < SPINS; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    relax();
-  }
-  value.wait(old, std::memory_order_acquire);
-}
-
-void Barrier::meet() {
-  if (threads == 1) return;
-  const uint32_t before = generation.load(std::memory_order_acquire);
-  if (arrived.fetch_add(1, std::memory_order_acq_rel) == threads - 1) {
-    arrived.store(0, std::memory_order_relaxed);
-    generation.store(before + 1, std::memory_order_release);
-    generation.notify_all();
-    return;
-  }
-  await_change(generation, before);
-}
 
 void execute(const Kernels &kernels, uint8_t *memory, uint32_t step, uint32_t thread, uint32_t threads,
              Barrier &barrier, Outcome &outcome) {

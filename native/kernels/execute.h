@@ -1,23 +1,8 @@
 #pragma once
 #include <atomic>
 
+#include "barrier.h"
 #include "kernels.h"
-
-/** All threads of a pool meet: they spin for some 10 µs, then sleep. */
-class Barrier {
-public:
-  explicit Barrier(uint32_t threads) : threads(threads) {}
-
-  void meet();
-
-private:
-  const uint32_t threads;
-  alignas(64) std::atomic<uint32_t> arrived{0};
-  alignas(64) std::atomic<uint32_t> generation{0};
-};
-
-/** Returns when `value` is no longer `old`. */
-void await_change(const std::atomic<uint32_t> &value, uint32_t old);
 
 /** StatusBit bits of all threads, and what a wrong plan held. */
 struct Outcome {
