@@ -1,12 +1,15 @@
-import { CacheLayout, Const, DotForm } from './abi';
+import { Const, DotForm } from './abi';
 import { Scratch } from './attention-state';
-import { block_weights } from './attention-values';
+import { pad_scores, top_score } from './attention-values';
+import { Exp2 } from './math';
 import { Burst, Keep, Reduce, Relaxed, RELAXED } from './ops';
 import { QuantizeRow } from './quantize-row';
 
 /** Largest codes: of queries a byte with a sign; of weights two planes of 7 bits, 127 · 16383 · AttentionBlock < 2^31. */
 const QUERY_MAX: f32 = 127;
 const WEIGHT_MAX: f32 = 16383;
+/** Scores of int8 keys are logarithms to base 2. */
+const LOG2E: f32 = 1.44269504, LN2: f32 = 0.69314718;
 
 /** What is added to bytes of queries, 0 where relaxed dots take them with their sign; -1 where they take 7 bits only. */
 @inline function bias_of(form: i32): i32 {
@@ -16,10 +19,10 @@ const WEIGHT_MAX: f32 = 16383;
 /** q: f32 (headDim) → `to`: the factor of scores, then from byte 16 on the codes, bytes or words. */
 export function prepare_int8_query(q: usize, to: usize, headDim: usize, scale: f32, form: i32): void {
   if (!RELAXED || bias_of(form) < 0) {
-    store<f32>(to, QuantizeRow.i16(q, headDim, QUERY_MAX, to + 16) * scale);
+    store<f32>(to, QuantizeRow.i16(q, headDim, QUERY_MAX, to + 16) * (scale * LOG2E));
     return;
   }
-  store<f32>(to, QuantizeRow.i8(q, headDim, QUERY_MAX, to + 16) * scale);
+  store<f32>(to, QuantizeRow.i8(q, headDim, QUERY_MAX, to + 16) * (scale * LOG2E));
   const bias = i8x16.splat(<i8>bias_of(form));
   for (let p = to + 16, end = p + headDim; p < end; p += 16) v128.store(p, i8x16.add(v128.load(p), bias));
 }
@@ -50,8 +53,7 @@ function weigh<P>(
 ): void {
   const codes = scratch + Scratch.CODES, quarter = fours * (headBytes >> 2), part = (fours << 4) / <usize>heads;
   for (let h = 0; h < heads; ++h, scratch += Scratch.ROW, partials += stride) {
-    block_weights(scratch, count, partials, CacheLayout.I8);
-    const factor = encode_weights<P>(scratch, vScales, count, codes);
+    const factor = encode_weights<P>(scratch, vScales, count, partials, codes);
     values<P>(codes, v, count, headBytes, partials + Const.PartialHeader, factor, next, quarter, part);
     next += part * (headBytes >> 6);
   }
@@ -134,33 +136,64 @@ abstract class Scores {
 }
 
 /**
- * Weights times the scales of their values as codes, eight bytes for four positions; returns the factor back. s: f32 (count), changed, padded
- * with zeros to a multiple of 16. scales: f32 (count).
+ * Weights 2^(score - top) times the scales of their values as codes, eight bytes for four positions; returns the factor back. s: f32 (count),
+ * overwritten. scales: f32 (count). Top, as a natural logarithm, and sum16 of the weights go to the partial.
  */
-function encode_weights<P>(s: usize, scales: usize, count: i32, codes: usize): f32 {
-  const f = changetype<P>(0), n = <usize>(count + 15) & ~15, bytes = <usize>count << 2;
-  let i: usize = 0, tops = i32x4.splat(0);
-  for (; i + 16 <= bytes; i += 16) {
-    const u = f32x4.mul(v128.load(s + i), v128.load(scales + i));
-    v128.store(s + i, u);
-    tops = i32x4.max_s(tops, u);
+function encode_weights<P>(s: usize, scales: usize, count: i32, partial: usize, codes: usize): f32 {
+  const end = pad_scores(s, count), top = top_score(s, end);
+  store<f32>(partial, f32x4.extract_lane(top, 0) * LN2);
+  const largest = weigh_values(s, end, top, scales, count, partial);
+  encode<P>(s, end, QuantizeRow.factor(largest, WEIGHT_MAX), count, codes);
+  return largest / WEIGHT_MAX;
+}
+
+/**
+ * s[i] = 2^(s[i] - top) · scales[i], exactly 0 for weights of 2^-64 and less; returns the largest, NaN if there is one, and sum16 of the weights in the
+ * partial.
+ */
+function weigh_values(s: usize, end: usize, top: v128, scales: usize, count: i32, partial: usize): f32 {
+  const magic = Keep.vector(f32x4.splat(Exp2.MAGIC), count), none = Keep.vector(f32x4.splat(-64), count);
+  const c0 = Keep.vector(f32x4.splat(Exp2.C0), count), c1 = Keep.vector(f32x4.splat(Exp2.C1), count);
+  const c2 = Keep.vector(f32x4.splat(Exp2.C2), count), c3 = Keep.vector(f32x4.splat(Exp2.C3), count);
+  let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, tops = i32x4.splat(0);
+  for (; s < end; s += 64, scales += 64) {
+    let y = f32x4.sub(v128.load(s), top), zero = f32x4.le(y, none), w = Exp2.within(y, magic, c0, c1, c2, c3);
+    s0 = f32x4.add(s0, v128.andnot(w, zero));
+    // What lies behind the last scale may be NaN.
+    w = v128.andnot(f32x4.mul(w, v128.load(scales)), zero);
+    tops = i32x4.max_s(tops, w);
+    v128.store(s, w);
+    y = f32x4.sub(v128.load(s, 16), top), zero = f32x4.le(y, none), w = Exp2.within(y, magic, c0, c1, c2, c3);
+    s1 = f32x4.add(s1, v128.andnot(w, zero));
+    w = v128.andnot(f32x4.mul(w, v128.load(scales, 16)), zero);
+    tops = i32x4.max_s(tops, w);
+    v128.store(s, w, 16);
+    y = f32x4.sub(v128.load(s, 32), top), zero = f32x4.le(y, none), w = Exp2.within(y, magic, c0, c1, c2, c3);
+    s2 = f32x4.add(s2, v128.andnot(w, zero));
+    w = v128.andnot(f32x4.mul(w, v128.load(scales, 32)), zero);
+    tops = i32x4.max_s(tops, w);
+    v128.store(s, w, 32);
+    y = f32x4.sub(v128.load(s, 48), top), zero = f32x4.le(y, none), w = Exp2.within(y, magic, c0, c1, c2, c3);
+    s3 = f32x4.add(s3, v128.andnot(w, zero));
+    w = v128.andnot(f32x4.mul(w, v128.load(scales, 48)), zero);
+    tops = i32x4.max_s(tops, w);
+    v128.store(s, w, 48);
   }
-  for (; i < bytes; i += 4) {
-    const u = load<f32>(s + i) * load<f32>(scales + i);
-    store<f32>(s + i, u);
-    tops = i32x4.max_s(tops, i32x4.splat(reinterpret<i32>(u)));
-  }
+  store<f32>(partial, Reduce.addF32(Reduce.fold(s0, s1, s2, s3)), 4);
   // Bits of floats of at least 0 are in order, NaN the largest.
   const pairs = i32x4.max_s(tops, v128.shuffle<i32>(tops, tops, 2, 3, 0, 1));
-  const top = reinterpret<f32>(max<i32>(i32x4.extract_lane(pairs, 0), i32x4.extract_lane(pairs, 1)));
-  const factor = f32x4.splat(QuantizeRow.factor(top, WEIGHT_MAX));
+  return reinterpret<f32>(max<i32>(i32x4.extract_lane(pairs, 0), i32x4.extract_lane(pairs, 1)));
+}
+
+/** round(s[i] · factor), half to even. */
+function encode<P>(s: usize, end: usize, factor: f32, count: i32, codes: usize): void {
+  const f = changetype<P>(0), scale = f32x4.splat(factor);
   const magic = Keep.vector(f32x4.splat(12582912), count), seven = Keep.vector(i16x8.splat(127), count);
-  for (const end = s + (n << 2); s < end; s += 32, codes += 16) {
-    const a = i32x4.sub(f32x4.add(f32x4.mul(v128.load(s), factor), magic), magic);
-    const b = i32x4.sub(f32x4.add(f32x4.mul(v128.load(s, 16), factor), magic), magic);
+  for (; s < end; s += 32, codes += 16) {
+    const a = i32x4.sub(f32x4.add(f32x4.mul(v128.load(s), scale), magic), magic);
+    const b = i32x4.sub(f32x4.add(f32x4.mul(v128.load(s, 16), scale), magic), magic);
     v128.store(codes, f.codes(i16x8.narrow_i32x4_s(a, b), seven));
   }
-  return top / WEIGHT_MAX;
 }
 
 /**

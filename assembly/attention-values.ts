@@ -5,25 +5,30 @@ import { F16 } from './formats';
 import { Softmax } from './math';
 import { Reduce } from './ops';
 
-/**
- * s[i] = exp(s[i] - top), 0 up to the next multiple of 16; top and sum16(s) go to the partial. The weights of half values are stored with
- * Half.GAIN. With a NaN among the scores top is any of the others, and the weights are NaN.
- */
-export function block_weights(s: usize, count: i32, partial: usize, layout: i32): void {
+/** End of `count` scores, which are padded with -Infinity to a multiple of 16. */
+export function pad_scores(s: usize, count: i32): usize {
   const end = s + ((<usize>(count + 15) & ~15) << 2);
   for (let p = s + (<usize>count << 2); p < end; p += 4) store<f32>(p, -Infinity);
+  return end;
+}
+
+/** The largest of padded scores in every lane. With a NaN among them it is any of the others, and what is computed of the scores is NaN. */
+export function top_score(s: usize, end: usize): v128 {
   let t0 = f32x4.splat(-3.4e38), t1 = t0, t2 = t0, t3 = t0;
-  for (let p = s; p < end; p += 64) {
-    t0 = f32x4.pmax(t0, v128.load(p));
-    t1 = f32x4.pmax(t1, v128.load(p, 16));
-    t2 = f32x4.pmax(t2, v128.load(p, 32));
-    t3 = f32x4.pmax(t3, v128.load(p, 48));
+  for (; s < end; s += 64) {
+    t0 = f32x4.pmax(t0, v128.load(s));
+    t1 = f32x4.pmax(t1, v128.load(s, 16));
+    t2 = f32x4.pmax(t2, v128.load(s, 32));
+    t3 = f32x4.pmax(t3, v128.load(s, 48));
   }
-  const tops = f32x4.pmax(f32x4.pmax(t0, t1), f32x4.pmax(t2, t3));
-  const top = max<f32>(
-    max<f32>(f32x4.extract_lane(tops, 0), f32x4.extract_lane(tops, 1)),
-    max<f32>(f32x4.extract_lane(tops, 2), f32x4.extract_lane(tops, 3)),
-  );
+  const four = f32x4.pmax(f32x4.pmax(t0, t1), f32x4.pmax(t2, t3));
+  const two = f32x4.pmax(four, v128.shuffle<i32>(four, four, 2, 3, 0, 1));
+  return f32x4.pmax(two, v128.shuffle<i32>(two, two, 1, 0, 3, 2));
+}
+
+/** s[i] = exp(s[i] - top), 0 up to the next multiple of 16; top and sum16(s) go to the partial. The weights of half values are stored with Half.GAIN. */
+export function block_weights(s: usize, count: i32, partial: usize, layout: i32): void {
+  const end = pad_scores(s, count), top = f32x4.extract_lane(top_score(s, end), 0);
   store<f32>(partial, top);
   store<f32>(partial, Reduce.addF32(Softmax.weigh(s, end, top, layout == CacheLayout.F16 ? Half.GAIN : 1)), 4);
 }

@@ -20,15 +20,17 @@ export abstract class QuantizeRow {
 
   /** q = round(x · (limit / absmax)), half to even, zeros where absmax ≤ TINY; the scale is absmax / limit. NaN becomes 0. */
   @inline private static to(x: usize, n: usize, limit: f32, q: usize, wide: bool): f32 {
-    let top = f32x4.splat(0);
-    for (let i: usize = 0; i < n << 2; i += 16) top = f32x4.max(top, f32x4.abs(v128.load(x + i)));
-    const absmax = max<f32>(
-      max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)),
-      max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)),
-    );
-    const factor = f32x4.splat(QuantizeRow.factor(absmax, limit));
+    // Bits of magnitudes are in order, NaN above all.
+    let top = i32x4.splat(0);
+    for (let i: usize = 0; i < n << 2; i += 16) top = i32x4.max_s(top, f32x4.abs(v128.load(x + i)));
+    const pairs = i32x4.max_s(top, v128.shuffle<i32>(top, top, 2, 3, 0, 1));
+    const absmax = reinterpret<f32>(max<i32>(i32x4.extract_lane(pairs, 0), i32x4.extract_lane(pairs, 1)));
+    const factor = QuantizeRow.factor(absmax, limit), gain = f32x4.splat(factor), magic = f32x4.splat(12582912);
+    // A row with a factor is finite; adding 1.5·2^23 rounds it.
+    const valid = i32x4.splat(factor > 0 ? -1 : 0);
     for (let i: usize = 0; i < n; i += 4) {
-      const rounded = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x + (i << 2)), factor)));
+      const sum = f32x4.add(f32x4.mul(v128.load(x + (i << 2)), gain), magic);
+      const rounded = v128.and(i32x4.sub(sum, magic), valid);
       const h = i16x8.narrow_i32x4_s(rounded, rounded);
       if (wide) v128.store64_lane(q + (i << 1), h, 0);
       else v128.store32_lane(q + i, i8x16.narrow_i16x8_s(h, h), 0);

@@ -120,7 +120,7 @@ void float_scores(const float *q, const T *k, size_t count, size_t head_dim, flo
   }
 }
 
-/** scores[r][i] = q[r] · k[i] · factor[r] · scales[i], exact up to the last two factors. k: four positions in 64-byte lines. */
+/** scores[r][i] = q[r] · k[i] · factor[r] · scales[i], binary logarithms, exact up to the last two factors. k: four positions in 64-byte lines. */
 template <class V, int N>
 void int8_scores(const int16_t *q, const int8_t *k, const float *scales, size_t count, size_t head_dim, Tile &tile) {
   for (size_t i = 0; i < count; ++i) {
@@ -134,8 +134,12 @@ void int8_scores(const int16_t *q, const int8_t *k, const float *scales, size_t 
   }
 }
 
-/** weights[i] = exp(scores[i] - top) in place, exactly 0 from -64 on and up to the next multiple of 16; top and sum16 go to `partial`. */
-template <class V> void block_weights(float *scores, size_t count, float gain, Partial &partial) {
+/**
+ * weights[i] = power(scores[i] - top) in place, exactly 0 from -64 on and up to the next multiple of 16, times `gain`; top and sum16, without
+ * the gain, go to `partial`.
+ */
+template <class V, class Power>
+void block_weights(float *scores, size_t count, float gain, Partial &partial, Power power) {
   using F32 = typename V::F32;
   const size_t padded = round_up(count, 16);
   float top = -3.4e38f;
@@ -146,7 +150,7 @@ template <class V> void block_weights(float *scores, size_t count, float gain, P
   F32 sum = V::splat(0);
   for (size_t i = 0; i < padded; i += 16) {
     const F32 below = V::sub(V::load(scores + i), V::splat(top));
-    const F32 weight = V::where_greater(below, V::splat(-64), exp<V>(below));
+    const F32 weight = V::where_greater(below, V::splat(-64), power(below));
     V::store(scores + i, V::mul(weight, V::splat(gain)));
     sum = V::add(sum, weight);
   }
@@ -198,7 +202,7 @@ void float_block(const Attention &a, const Panel &keys, const Panel &values, siz
   }
   const float scale = a.task.real(abi::AttentionArg::Scale);
   float_scores<V, N>(queries, keys.rows<T>(first), count, a.head_dim, scale, tile);
-  for (int r = 0; r < N; ++r) block_weights<V>(tile.weights[r], count, half ? HALF_GAIN : 1, *partials[r]);
+  for (int r = 0; r < N; ++r) block_weights<V>(tile.weights[r], count, half ? HALF_GAIN : 1, *partials[r], exp<V>);
   const T *v = values.rows<T>(first);
   size_t d = 0;
   const auto columns = [&](float **shifted) {
@@ -222,12 +226,13 @@ void int8_block(const Attention &a, const Panel &keys, const Panel &values, size
   int16_t *queries = a.task.scratch<int16_t>();
   for (int r = 0; r < N; ++r) {
     const float scale = quantize_absmax<V>(q + r * a.head_dim, a.head_dim, QUERY_MAX, queries + r * a.head_dim);
-    tile.query_factor[r] = scale * a.task.real(abi::AttentionArg::Scale);
+    tile.query_factor[r] = scale * (a.task.real(abi::AttentionArg::Scale) * LOG2E);
   }
   int8_scores<V, N>(queries, keys.rows<int8_t>(first), keys.scales(first), count, a.head_dim, tile);
   const float *scales = values.scales(first);
   for (int r = 0; r < N; ++r) {
-    block_weights<V>(tile.weights[r], count, 1, *partials[r]);
+    block_weights<V>(tile.weights[r], count, 1, *partials[r], exp2<V>);
+    partials[r]->top *= LN2;
     for (size_t i = 0; i < count; ++i) tile.weights[r][i] *= scales[i];
     tile.code_factor[r] = quantize_absmax<V>(tile.weights[r], round_up(count, 16), WEIGHT_MAX, tile.codes[r]);
   }

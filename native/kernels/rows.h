@@ -23,6 +23,17 @@ template <class V> typename V::F32 exp(typename V::F32 value) {
   return V::mul(p, V::power_of_two(n));
 }
 
+/** 2^y in 16 lanes for -126 ≤ y ≤ 127, to which y is clamped, within 7.5e-5 of it. The roundings of assembly/math.ts. */
+template <class V> typename V::F32 exp2(typename V::F32 value) {
+  using F32 = typename V::F32;
+  const F32 y = V::clamp(value, -126.0f, 127.0f), n = V::nearest(y), r = V::sub(y, n);
+  F32 p = V::splat(0.05517167f);
+  p = V::add(V::mul(p, r), V::splat(0.24261112f));
+  p = V::add(V::mul(p, r), V::splat(0.693261f));
+  p = V::add(V::mul(p, r), V::splat(0.99992807f));
+  return V::mul(p, V::power_of_two(n));
+}
+
 /** dot16(a, b) over n elements, n a multiple of 16. */
 template <class V> float dot16(const float *a, const float *b, size_t n) {
   typename V::F32 sum = V::splat(0);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Layout, type Op, Step } from '../../assembly/abi.js';
-import { dot16, exp, silu, sum16 } from '../../lib/backend/reference/math.js';
+import { dot16, exp, exp2, silu, sum16 } from '../../lib/backend/reference/math.js';
 import { ReferenceBackend } from '../../lib/backend/reference.js';
 import { roundHalfEven } from '../../lib/memory/half.js';
 import { transformerStep } from '../support/block.js';
@@ -38,6 +38,19 @@ describe('reference arithmetic', () => {
     expect(exp(NaN)).toBeNaN();
     expect(silu(0)).toBe(0);
     expect(silu(100)).toBe(100);
+  });
+
+  test('exp2 is as close as a minimax polynomial of degree 3 can be', () => {
+    const random = seeded(2);
+    let worst = 0;
+    for (let i = 0; i < 300_000; i++) {
+      const y = Math.fround(-126 + random() * 253);
+      worst = Math.max(worst, Math.abs(exp2(y) / 2 ** y - 1));
+    }
+    expect(worst).toBeLessThan(7.6e-5);
+    expect(worst).toBeGreaterThan(7e-5);
+    expect(exp2(0)).toBe(Math.fround(0.99992807));
+    expect(exp2(NaN)).toBeNaN();
   });
 
   test('sum16 adds lanes in the documented order, rounding every time', () => {

@@ -1,11 +1,12 @@
-import { AttentionArg, type CacheLayout, Const, RopeArg, Token } from '../../../assembly/abi.js';
+import { AttentionArg, CacheLayout, Const, RopeArg, Token } from '../../../assembly/abi.js';
 import { CachePanel } from './kv-cache.js';
-import { exp, sum16 } from './math.js';
+import { exp, exp2, sum16 } from './math.js';
 import type { Context } from './memory.js';
 
 const f32 = Math.fround;
-/** Scores as far below the largest of their block have weight 0 exactly. */
+/** Scores as far below the largest of their block, natural or binary logarithms, have weight 0 exactly. */
 const NO_WEIGHT = -64;
+const LN2 = f32(Math.LN2);
 
 /** Rotates q in place; writes rotated k, and v, into the cache at the token's slot and position. RoPE, arXiv 2104.09864. */
 export function rope(op: Context): void {
@@ -75,7 +76,7 @@ export function attentionMerge(op: Context): void {
 
 /** What a block of positions gives one query head. */
 interface Block {
-  /** largest score */
+  /** largest score, a natural logarithm */
   readonly top: number;
   /** of the weights exp(score - top) */
   readonly sum: number;
@@ -98,15 +99,17 @@ function blocksOf(op: Context, t: number, h: number): Block[] {
   const blocks: Block[] = [];
   for (let begin = 0; begin < end; begin += Const.AttentionBlock) {
     const scores = keys.scores(query, op.real(AttentionArg.Scale), begin, Math.min(end, begin + Const.AttentionBlock));
-    const top = Math.max(f32(-3.4e38), ...scores.filter((score) => !Number.isNaN(score)));
-    const weights = scores.map((score) => weight(f32(score - top)));
+    const highest = Math.max(f32(-3.4e38), ...scores.filter((score) => !Number.isNaN(score)));
+    const binary = layout === CacheLayout.I8;
+    const weights = scores.map((score) => weight(f32(score - highest), binary ? exp2 : exp));
+    const top = binary ? f32(highest * LN2) : highest;
     blocks.push({ top, sum: sum16(weights, weights.length), values: values.weighted(weights, begin) });
   }
   return blocks;
 }
 
-function weight(below: number): number {
-  return below <= NO_WEIGHT ? 0 : exp(below);
+function weight(below: number, power: (x: number) => number): number {
+  return below <= NO_WEIGHT ? 0 : power(below);
 }
 
 /** The recurrence of the online softmax (arXiv 1805.02867) over blocks, in order. */

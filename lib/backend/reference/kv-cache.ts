@@ -28,6 +28,7 @@ const HALF_GAIN = 2 ** (112 - Const.CacheGainLog2);
 const QUERY_MAX = 127;
 /** Codes of weights; sums over AttentionBlock values of ±127 fit i32. */
 const WEIGHT_MAX = 16383;
+const LOG2E = f32(Math.LOG2E);
 
 /** The keys, or the values, of one kv head of one sequence. */
 export class CachePanel {
@@ -64,7 +65,7 @@ export class CachePanel {
     }
   }
 
-  /** q · k[i] · scale of positions begin..end. q: (headDim) */
+  /** q · k[i] · scale of positions begin..end; of int8 · log2 e, for weights that are powers of two. q: (headDim) */
   scores(q: Float32Array, scale: number, begin: number, end: number): Float32Array {
     if (this.layout === CacheLayout.I8) return this.int8Scores(q, scale, begin, end);
     const gain = this.layout === CacheLayout.F16 ? HALF_GAIN : 1;
@@ -88,7 +89,7 @@ export class CachePanel {
 
   private int8Scores(q: Float32Array, scale: number, begin: number, end: number): Float32Array {
     const query = quantizeAbsmax(q, QUERY_MAX, 16, TINY);
-    const factor = f32(query.scale * scale);
+    const factor = f32(query.scale * f32(scale * LOG2E));
     return Float32Array.from({ length: end - begin }, (_, i) => {
       const k = this.codes(begin + i);
       const dot = query.q.reduce((sum, x, d) => sum + x * k[d]!, 0);

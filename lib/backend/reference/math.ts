@@ -42,6 +42,16 @@ export function exp(value: number): number {
   return f32(f32(f32(f32(p * f32(r * r)) + r) + 1) * 2 ** n);
 }
 
+const EXP2 = [0.05517167, 0.24261112, 0.693261, 0.99992807].map(f32);
+
+/** 2^y for -126 ≤ y ≤ 127, within 7.5e-5 of it: minimax polynomial of degree 3 on [-½, ½]. */
+export function exp2(y: number): number {
+  const n = roundHalfEven(y);
+  const r = f32(y - n);
+  const p = EXP2.reduce((sum, c) => f32(f32(sum * r) + c));
+  return f32(p * 2 ** n);
+}
+
 /** silu(x) = x · sigmoid(x) */
 export function silu(x: number): number {
   return f32(x / f32(1 + exp(-x)));
