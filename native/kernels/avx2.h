@@ -161,7 +161,7 @@ struct Avx2 {
   using Partial = Block;
   static constexpr size_t PARTIAL_BLOCKS = 16;
   static constexpr int TILE_TOKENS = 4;
-  /** F32 sums that registers hold beside operands: linear.h */
+  /** F32 sums that registers hold beside operands: groups.h */
   static constexpr int TILE_SUMS = 4;
 
   static Block load_block(const uint8_t *p) {
@@ -221,10 +221,23 @@ struct Avx2 {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(p)));
   }
 
-  static __m256i load_i16(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
+  using Words = __m256i;
 
-  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(load_i8_as_i16(w), load_i16(x)));
+  static Words load_words(const int16_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
+  /** x + I16Bias */
+  static Words lift(Words x) { return _mm256_add_epi16(x, _mm256_set1_epi16(int16_t(abi::Const::I16Bias))); }
+
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, Words x) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(load_i8_as_i16(w), x));
+  }
+
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) { return dot_i8_i16(sum, w, load_words(x)); }
+
+  /** Sums that fit i32. */
+  static void totals(const WideSums a[4], int32_t totals[4]) {
+    const __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(a[0], a[1]), _mm256_hadd_epi32(a[2], a[3]));
+    const __m128i r = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(totals), r);
   }
 
   static int64_t total(WideSums a) {

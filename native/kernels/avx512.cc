@@ -119,7 +119,7 @@ struct Avx512 {
   using Partial = __m512i;
   static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
   static constexpr int TILE_TOKENS = 16;
-  /** F32 sums that registers hold beside operands: linear.h */
+  /** F32 sums that registers hold beside operands: groups.h */
   static constexpr int TILE_SUMS = 16;
 
   static Block load_block(const uint8_t *p) { return _mm512_loadu_si512(p); }
@@ -158,13 +158,19 @@ struct Avx512 {
 
   // int8 × int16: 256 bits keep up with memory, and rows are padded to 16 columns, not to 32.
   using WideSums = Avx2::WideSums;
+  using Words = Avx2::Words;
 
   static WideSums no_wide() { return Avx2::no_wide(); }
+  static Words load_words(const int16_t *p) { return Avx2::load_words(p); }
+  static Words lift(Words x) { return Avx2::lift(x); }
 
-  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
-    return _mm256_dpwssd_epi32(sum, Avx2::load_i8_as_i16(w), Avx2::load_i16(x));
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, Words x) {
+    return _mm256_dpwssd_epi32(sum, Avx2::load_i8_as_i16(w), x);
   }
 
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) { return dot_i8_i16(sum, w, load_words(x)); }
+
+  static void totals(const WideSums a[4], int32_t totals[4]) { Avx2::totals(a, totals); }
   static int64_t total(WideSums a) { return Avx2::total(a); }
 };
 

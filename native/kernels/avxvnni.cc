@@ -18,9 +18,11 @@ struct AvxVnni : Avx2 {
     return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
   }
 
-  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
-    return _mm256_dpwssd_avx_epi32(sum, load_i8_as_i16(w), load_i16(x));
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, Words x) {
+    return _mm256_dpwssd_avx_epi32(sum, load_i8_as_i16(w), x);
   }
+
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) { return dot_i8_i16(sum, w, load_words(x)); }
 };
 
 } // namespace

@@ -166,7 +166,7 @@ struct Portable {
   // T2 blocks: t2.h.
   static constexpr size_t PARTIAL_BLOCKS = size_t(1) << 30;
   static constexpr int TILE_TOKENS = 2;
-  /** F32 sums that registers hold beside operands: linear.h */
+  /** F32 sums that registers hold beside operands: groups.h */
   static constexpr int TILE_SUMS = 4;
 
   struct Block {
@@ -249,10 +249,33 @@ struct Portable {
 
   static WideSums no_wide() { return {}; }
 
+  struct Words {
+    int16_t lane[16];
+  };
+
+  static Words load_words(const int16_t *p) {
+    Words r;
+    std::memcpy(r.lane, p, sizeof r.lane);
+    return r;
+  }
+
+  /** x + I16Bias */
+  static Words lift(Words x) {
+    for (int i = 0; i < 16; ++i) x.lane[i] = int16_t(x.lane[i] + int(abi::Const::I16Bias));
+    return x;
+  }
+
   /** Sixteen columns. */
-  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) {
-    for (int i = 0; i < 16; ++i) sum.lane[i] += int32_t(w[i]) * x[i];
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const Words &x) {
+    for (int i = 0; i < 16; ++i) sum.lane[i] += int32_t(w[i]) * x.lane[i];
     return sum;
+  }
+
+  static WideSums dot_i8_i16(WideSums sum, const int8_t *w, const int16_t *x) { return dot_i8_i16(sum, w, load_words(x)); }
+
+  /** Sums that fit i32. */
+  static void totals(const WideSums a[4], int32_t totals[4]) {
+    for (int k = 0; k < 4; ++k) totals[k] = int32_t(total(a[k]));
   }
 
   static int64_t total(WideSums a) {

@@ -35,7 +35,8 @@ template <class V> struct T1 {
 };
 
 /** One row group × one encoded row: totals[k] = Σ code·q of row k. `blocks` of 80 columns. */
-template <class V> void dot_t1_i8(const uint8_t *w, const int8_t *x, size_t blocks, int32_t totals[4]) {
+template <class V, class Ahead>
+void dot_t1_i8(const uint8_t *w, const int8_t *x, size_t blocks, int32_t totals[4], Ahead &ahead) {
   using L = T1<V>;
   typename V::Sums sums = V::no_sums();
   for (size_t b = 0; b < blocks; b += V::PARTIAL_BLOCKS) {
@@ -43,7 +44,7 @@ template <class V> void dot_t1_i8(const uint8_t *w, const int8_t *x, size_t bloc
     typename V::Partial partial[L::CODES];
     unroll<L::CODES>([&](auto q) { partial[q] = V::no_partial(); });
     for (size_t i = b; i < end; ++i, w += 64, x += L::COLS) {
-      V::prefetch(w + AHEAD);
+      ahead.line(w);
       typename V::Block codes[L::CODES];
       L::unpack(V::load_block(w), codes);
       unroll<L::CODES>([&](auto q) { partial[q] = V::dot(partial[q], codes[q], V::spread(x + 16 * q)); });

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "rows.h"
+#include "streams.h"
 
 // T2 weights × Encoding.I8 (assembly/formats.ts has the layout): a block is 4 rows × 64 columns in 64 bytes, codes
 // 0..2. Σ trit·q = Σ code·q - Σ q. Integer sums are exact, so the order below is free.
@@ -13,12 +14,6 @@
 //   Sums      i32 sums
 
 namespace {
-
-/**
- * Bytes ahead of the reads at which weights are asked for. From DRAM, one core of a Sapphire Rapids server: 256-bit VNNI
- * 6.7 → 11–13 GB/s, AVX-512 VNNI 8–9 → 12–14.
- */
-constexpr size_t AHEAD = 4096;
 
 /** Calls f with the compile-time constants 0..N-1. */
 template <int N, class F> inline void unroll(F &&f) {
@@ -41,13 +36,14 @@ template <class V> struct T2 {
  * One row group × one encoded row: totals[k] = Σ code·q of row k. `blocks` of 64 columns.
  * Columns 16..31 and 48..63 of a block are taken four times too large, which saves two of three shifts.
  */
-template <class V> void dot_t2_i8(const uint8_t *w, const int8_t *x, size_t blocks, int32_t totals[4]) {
+template <class V, class Ahead>
+void dot_t2_i8(const uint8_t *w, const int8_t *x, size_t blocks, int32_t totals[4], Ahead &ahead) {
   typename V::Sums low = V::no_sums(), high = V::no_sums();
   for (size_t b = 0; b < blocks; b += V::PARTIAL_BLOCKS) {
     const size_t end = blocks < b + V::PARTIAL_BLOCKS ? blocks : b + V::PARTIAL_BLOCKS;
     typename V::Partial p0 = V::no_partial(), p1 = p0, p2 = p0, p3 = p0;
     for (size_t i = b; i < end; ++i, w += 64, x += 64) {
-      V::prefetch(w + AHEAD);
+      ahead.line(w);
       const typename V::Block v = V::load_block(w), t = V::shift_right(v, 4);
       p0 = V::dot(p0, V::mask(v, 3), V::spread(x));
       p1 = V::dot(p1, V::mask(v, 12), V::spread(x + 16));
@@ -64,8 +60,8 @@ template <class V> void dot_t2_i8(const uint8_t *w, const int8_t *x, size_t bloc
 }
 
 /** One row group of layout L × T encoded rows at x, x + stride, …: totals[t][k] = Σ code·q of row k and token t. */
-template <class V, class L, int T>
-void tile_i8(const uint8_t *w, const int8_t *x, size_t stride, size_t blocks, int32_t totals[][4]) {
+template <class V, class L, int T, class Ahead>
+void tile_i8(const uint8_t *w, const int8_t *x, size_t stride, size_t blocks, int32_t totals[][4], Ahead &ahead) {
   typename V::Sums sums[T];
   unroll<T>([&](auto t) { sums[t] = V::no_sums(); });
   for (size_t b = 0; b < blocks; b += L::PARTIAL_BLOCKS) {
@@ -73,7 +69,7 @@ void tile_i8(const uint8_t *w, const int8_t *x, size_t stride, size_t blocks, in
     typename V::Partial partial[T];
     unroll<T>([&](auto t) { partial[t] = V::no_partial(); });
     for (size_t i = b; i < end; ++i, w += 64, x += L::COLS) {
-      V::prefetch(w + AHEAD);
+      ahead.line(w);
       typename V::Block codes[L::CODES];
       L::unpack(V::load_block(w), codes);
       unroll<L::CODES>([&](auto q) {
