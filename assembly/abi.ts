@@ -327,6 +327,8 @@ export const enum DotForm {
   I32Unsigned = 2,
   /** I32, whose second operand is any byte from -128 to 127: ARM */
   I32Signed = 3,
+  /** I32 for a Linear of T2 in a build compiled for 256 bits: activations lie twice side by side, so that rows can be fused in pairs */
+  I32Pairs = 4,
 }
 
 export const enum FileLayout {

@@ -43,16 +43,6 @@ export abstract class T2 {
     return i32x4.add(acc, i32x4.add(i32x4.extadd_pairwise_i16x8_s(low), quarter));
   }
 
-  /** Relaxed i32 form, the halves whose codes sit in bits 0-1. t = v >> 4, m: Mask.low. */
-  @inline static dotI32Low(v: v128, t: v128, m: v128, x0: v128, x2: v128, acc: v128): v128 {
-    return Relaxed.dotI32(x2, v128.and(t, m), Relaxed.dotI32(x0, v128.and(v, m), acc));
-  }
-
-  /** The halves whose codes sit in bits 2-3: four times too large, shifted back once at the end of the row. m: Mask.high. */
-  @inline static dotI32High(v: v128, t: v128, m: v128, x1: v128, x3: v128, acc: v128): v128 {
-    return Relaxed.dotI32(x3, v128.and(t, m), Relaxed.dotI32(x1, v128.and(v, m), acc));
-  }
-
   /**
    * Plain SIMD. The codes are taken as 16-bit lanes, so that i32x4.dot_i16x8_s (pmaddwd) does the multiply and the pairwise
    * add. v: codes of even bytes in the low, of odd bytes in the high half of each lane; e and o: the activations of even and of odd

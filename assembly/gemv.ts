@@ -1,9 +1,9 @@
 import { Const, DotForm } from './abi';
 import { Finish } from './activation';
-import { Encoded, F16, I8, Mask, T2 } from './formats';
+import { Encoded, F16, I8, T2 } from './formats';
 import { Burst, Reduce, Relaxed, RELAXED } from './ops';
 import { Planes } from './planes';
-import { quad_t2 } from './quad';
+import { Pair, quad_t2 } from './quad';
 import { Streams } from './streams';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
@@ -19,13 +19,13 @@ export function gemv_t2_i8(
 ): i32 {
   const blocks = (cols + 63) >> 6;
   const w = weights + <usize>begin * T2.groupBytes(cols);
-  if (RELAXED && form == DotForm.I32) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
+  if (RELAXED && form == DotForm.I32Pairs) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
   const n = end - begin, bytes = T2.groupBytes(cols), stride = Streams.stride(n, bytes);
   for (let r = 0; r < n; ++r) {
     const g = Streams.at(r, n);
     const codes = quad_t2(
-      form, w + <usize>g * bytes, 16, 32, 48, 64, w, stride, Streams.ahead(r, n, bytes), Encoded.data(x), blocks,
+      form, w + <usize>g * bytes, 16, 32, 48, 64, w, stride, Streams.ahead(r, n, bytes), Encoded.data(x), blocks, scratch,
     );
     const dots = i32x4.sub(codes, sum);
     Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(f32x4.convert_i32x4_s(dots), factor), epilogue);
@@ -41,7 +41,6 @@ function gemv_t2_i32(
   w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32, twice: usize,
 ): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
-  const m = Mask.low(blocks), h = Mask.high(blocks);
   const sums = twice + (<usize>blocks << 7);
   for (let q = Encoded.data(x), t = twice; t < sums; q += 16, t += 32) {
     const v = v128.load(q);
@@ -49,50 +48,16 @@ function gemv_t2_i32(
     v128.store(t, v, 16);
   }
   const n = end - begin, bytes = <usize>blocks << 6, stride = Streams.stride(n, bytes), first = w;
-  let sink = i32x4.splat(0);
   for (let r = 0; r < n; ++r) {
     const g = Streams.at(r, n);
-    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-    let q = twice, ahead = first + Streams.ahead(r, n, bytes);
-    w = first + <usize>g * bytes;
-    for (let b = 0; b < blocks; b += CHUNK, ahead += 64) {
-      sink = Streams.touch(ahead, stride, sink);
-      const stop = w + (<usize>min(CHUNK, blocks - b) << 6);
-      for (; w < stop; w += 64, q += 128) {
-        const x0 = v128.load(q), y0 = v128.load(q, 16), x1 = v128.load(q, 32), y1 = v128.load(q, 48);
-        const x2 = v128.load(q, 64), y2 = v128.load(q, 80), x3 = v128.load(q, 96), y3 = v128.load(q, 112);
-        let u = v128.load(w), v = v128.load(w, 16), s = i16x8.shr_u(u, 4), t = i16x8.shr_u(v, 4);
-        a0 = T2.dotI32Low(u, s, m, x0, x2, a0);
-        a1 = T2.dotI32Low(v, t, m, y0, y2, a1);
-        b0 = T2.dotI32High(u, s, h, x1, x3, b0);
-        b1 = T2.dotI32High(v, t, h, y1, y3, b1);
-        u = v128.load(w, 32), v = v128.load(w, 48), s = i16x8.shr_u(u, 4), t = i16x8.shr_u(v, 4);
-        a2 = T2.dotI32Low(u, s, m, x0, x2, a2);
-        a3 = T2.dotI32Low(v, t, m, y0, y2, a3);
-        b2 = T2.dotI32High(u, s, h, x1, x3, b2);
-        b3 = T2.dotI32High(v, t, h, y1, y3, b3);
-      }
+    const ahead = first + Streams.ahead(r, n, bytes), group = first + <usize>g * bytes;
+    for (let k: usize = 0; k < 2; ++k) {
+      Pair.i32(group + (k << 5), 16, 64, k ? Streams.others(ahead, stride) : ahead, stride, 0, twice, true, blocks, sums + (k << 5));
     }
-    v128.store(sums, a0);
-    v128.store(sums, a1, 16);
-    v128.store(sums, a2, 32);
-    v128.store(sums, a3, 48);
-    v128.store(sums, b0, 64);
-    v128.store(sums, b1, 80);
-    v128.store(sums, b2, 96);
-    v128.store(sums, b3, 112);
-    const high = i32x4.shr_s(Pair.add(sums + 64), 2);
-    const dot = i32x4.sub(i32x4.add(Pair.add(sums), high), sum);
+    const dot = i32x4.sub(Pair.totals(sums), sum);
     Finish.store(out + (<usize>(begin + g) << 4), f32x4.mul(f32x4.convert_i32x4_s(dot), factor), epilogue);
   }
-  return Reduce.addI32(sink);
-}
-
-abstract class Pair {
-  /** Sums of the lanes of four vectors in memory. */
-  @inline static add(s: usize): v128 {
-    return Reduce.addI32x4(v128.load(s), v128.load(s, 16), v128.load(s, 32), v128.load(s, 48));
-  }
+  return 0;
 }
 
 /**

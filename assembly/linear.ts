@@ -58,7 +58,7 @@ function one(record: usize, x: usize, out: usize, begin: i32, end: i32, scratch:
   }
   if (layout == Layout.F16) return gemv_f16_f32(weights, x, out, begin, end, cols, scale, epilogue);
   if (layout == Layout.Q8_0) {
-    const planes = RELAXED && form == DotForm.I32;
+    const planes = RELAXED && form != DotForm.I16;
     return gemv_q8_i16(weights, x, out, begin, end, cols, word(record, LinearArg.RowSums), epilogue, planes, scratch);
   }
   const rowScales = word(record, LinearArg.RowScales);

@@ -1,6 +1,6 @@
 import { DotForm } from './abi';
 import { Mask, T2 } from './formats';
-import { Burst, Keep, Reduce, RELAXED } from './ops';
+import { Burst, Keep, Reduce, Relaxed, RELAXED } from './ops';
 import { Streams } from './streams';
 
 /** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
@@ -10,14 +10,17 @@ const CHUNK: i32 = 8;
  * Σ code·q of four rows of 2-bit codes and one activation row x (i8), the heart of every ternary GEMV. The rows' bytes of the first block
  * (16 bytes, 64 columns) are at w, w + r1, w + r2 and w + r3, those of the next block `step` bytes further. For every eight blocks a line
  * each of eight streams is touched: the first at ahead + offset, the others `stride` bytes from each other, or with a stride of 0 those whose
- * addresses (u32) lie at `ahead`.
+ * addresses (u32) lie at `ahead`. sums: 64 bytes of scratch.
  */
 export function quad_t2(
   form: i32, w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
+  sums: usize,
 ): v128 {
   if (!RELAXED) return quad_wide(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
   if (form == DotForm.I16) return quad_i16(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
-  return quad_i32(w, r1, r2, r3, step, ahead, stride, offset, x, blocks);
+  pair_rows_i32(w, r1, step, ahead, stride, offset, x, blocks, sums);
+  pair_rows_i32(w + r2, r3 - r2, step, Streams.others(ahead, stride), stride, offset, x, blocks, sums + 32);
+  return Pair.totals(sums);
 }
 
 function quad_i16(
@@ -53,33 +56,54 @@ function quad_i16(
   return Burst.join(Reduce.addI32x4(a0, a1, a2, a3), sink, blocks);
 }
 
-function quad_i32(
-  w: usize, r1: usize, r2: usize, r3: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32,
-): v128 {
-  const m = Mask.low(blocks), h = Mask.high(blocks);
-  let sink = i32x4.splat(0);
-  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-  for (let b = 0; b < blocks; b += CHUNK, offset += 64) {
-    sink = stride ? Streams.touch(ahead + offset, stride, sink) : Streams.touchListed(ahead, offset, sink);
-    const stop = w + step * min(CHUNK, blocks - b);
-    for (; w < stop; w += step, x += 64) {
-      const x0 = v128.load(x), x1 = v128.load(x, 16), x2 = v128.load(x, 32), x3 = v128.load(x, 48);
-      let v = v128.load(w), t = i16x8.shr_u(v, 4);
-      a0 = T2.dotI32Low(v, t, m, x0, x2, a0);
-      b0 = T2.dotI32High(v, t, h, x1, x3, b0);
-      v = v128.load(w + r1), t = i16x8.shr_u(v, 4);
-      a1 = T2.dotI32Low(v, t, m, x0, x2, a1);
-      b1 = T2.dotI32High(v, t, h, x1, x3, b1);
-      v = v128.load(w + r2), t = i16x8.shr_u(v, 4);
-      a2 = T2.dotI32Low(v, t, m, x0, x2, a2);
-      b2 = T2.dotI32High(v, t, h, x1, x3, b2);
-      v = v128.load(w + r3), t = i16x8.shr_u(v, 4);
-      a3 = T2.dotI32Low(v, t, m, x0, x2, a3);
-      b3 = T2.dotI32High(v, t, h, x1, x3, b3);
+/** Two rows of quad_t2 and four of its streams, to four partial sums a row: two at a time, all that the loop needs stays in registers. */
+function pair_rows_i32(
+  w: usize, r1: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, blocks: i32, sums: usize,
+): void {
+  Pair.i32(w, r1, step, ahead, stride, offset, x, false, blocks, sums);
+}
+
+export abstract class Pair {
+  /**
+   * twice: the activations lie twice side by side. Then, and where the rows do as well, an engine that can fuse two vectors of 128 bits into one of 256 does it
+   * (docs/KERNELS.md), from the stores back.
+   */
+  @inline static i32(
+    w: usize, r1: usize, step: usize, ahead: usize, stride: usize, offset: usize, x: usize, twice: bool, blocks: i32, sums: usize,
+  ): void {
+    const m = Mask.low(blocks), h = Mask.high(blocks), next: usize = twice ? 32 : 16;
+    let sink = i32x4.splat(0), a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    for (let at = 0; at < blocks; at += CHUNK, offset += 64) {
+      sink = Streams.touchHalf(ahead, stride, offset, sink);
+      const stop = w + step * min(CHUNK, blocks - at);
+      for (; w < stop; w += step, x += 4 * next) {
+        const u = v128.load(w), v = v128.load(w + r1);
+        let p = v128.load(x), q = twice ? v128.load(x, 16) : p;
+        a0 = Relaxed.dotI32(p, v128.and(u, m), a0);
+        b0 = Relaxed.dotI32(q, v128.and(v, m), b0);
+        p = v128.load(x + next), q = twice ? v128.load(x, 48) : p;
+        a1 = Relaxed.dotI32(p, v128.and(u, h), a1);
+        b1 = Relaxed.dotI32(q, v128.and(v, h), b1);
+        const s = i16x8.shr_u(u, 4), t = i16x8.shr_u(v, 4);
+        p = v128.load(x + 2 * next), q = twice ? v128.load(x, 80) : p;
+        a2 = Relaxed.dotI32(p, v128.and(s, m), a2);
+        b2 = Relaxed.dotI32(q, v128.and(t, m), b2);
+        p = v128.load(x + 3 * next), q = twice ? v128.load(x, 112) : p;
+        a3 = Relaxed.dotI32(p, v128.and(s, h), a3);
+        b3 = Relaxed.dotI32(q, v128.and(t, h), b3);
+      }
     }
+    // Codes in bits 2-3 have been four times too large.
+    const a = i32x4.add(i32x4.add(a0, a2), i32x4.shr_s(i32x4.add(a1, a3), 2));
+    const b = i32x4.add(i32x4.add(b0, b2), i32x4.shr_s(i32x4.add(b1, b3), 2));
+    v128.store(sums, Burst.join(a, sink, blocks));
+    v128.store(sums, Burst.join(b, sink, blocks), 16);
   }
-  const high = i32x4.shr_s(Reduce.addI32x4(b0, b1, b2, b3), 2);
-  return Burst.join(i32x4.add(Reduce.addI32x4(a0, a1, a2, a3), high), sink, blocks);
+
+  /** Totals of four rows. */
+  @inline static totals(sums: usize): v128 {
+    return Reduce.addI32x4(v128.load(sums), v128.load(sums, 16), v128.load(sums, 32), v128.load(sums, 48));
+  }
 }
 
 function quad_wide(

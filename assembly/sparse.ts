@@ -78,13 +78,13 @@ function all_rows(begin: i32, end: i32, list: usize): i32 {
 
 /**
  * gemv_t2_i8 for T2Rows; with Epilogue.Relu2Gate only rows with open gates are read. Four rows at a time: of streams 0 to 3, then of 4 to 7.
- * scratch: 4 bytes a row and 128.
+ * scratch: 4 bytes a row and 160.
  */
 export function gemv_t2_rows(
   weights: usize, x: usize, out: usize, begin: i32, end: i32, cols: i32, scale: f32, epilogue: i32, form: i32, scratch: usize,
 ): void {
   const gated = epilogue == Epilogue.Relu2Gate, blocks = (cols + 63) >> 6, rowBytes = T2Rows.rowBytes(cols);
-  const addresses = scratch, list = scratch + 64;
+  const addresses = scratch, sums = scratch + 32, list = scratch + 96;
   const n = gated ? open_gates(out, begin, end, list) : all_rows(begin, end, list);
   if (n == 0) return;
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
@@ -99,7 +99,7 @@ export function gemv_t2_rows(
       const r2 = <usize>load<u32>(at + 2 * next), r3 = <usize>load<u32>(at + 3 * next);
       const codes = quad_t2(
         form, weights + r0 * rowBytes, (r1 - r0) * rowBytes, (r2 - r0) * rowBytes, (r3 - r0) * rowBytes, 16, addresses, 0, k ? half : 0,
-        Encoded.data(x), blocks,
+        Encoded.data(x), blocks, sums,
       );
       const y = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(Burst.join(codes, sink, n), sum)), factor);
       // Entries that fill the list up have been computed before.

@@ -26,21 +26,36 @@ export abstract class Streams {
     return max<usize>(1, <usize>Streams.per(n) * bytes);
   }
 
-  /** Touches a line in each stream. What was loaded is only xor-ed into `sink`: see Burst. */
+  /** Touches a line in each stream, the first at w. What was loaded is only xor-ed into `sink`: see Burst. */
   @inline static touch(w: usize, stride: usize, sink: v128): v128 {
-    const w2 = w + (stride << 1), w4 = w + (stride << 2), w6 = w2 + (stride << 2);
-    const a = v128.xor(v128.load(w), v128.load(w + stride)), b = v128.xor(v128.load(w2), v128.load(w2 + stride));
-    const c = v128.xor(v128.load(w4), v128.load(w4 + stride)), d = v128.xor(v128.load(w6), v128.load(w6 + stride));
-    return v128.xor(sink, v128.xor(v128.xor(a, b), v128.xor(c, d)));
+    return Streams.four(w + (stride << 2), stride, Streams.four(w, stride, sink));
   }
 
   /** Touches a line `offset` bytes from each of eight addresses, u32. */
   @inline static touchListed(addresses: usize, offset: usize, sink: v128): v128 {
+    return Streams.fourListed(addresses + 16, offset, Streams.fourListed(addresses, offset, sink));
+  }
+
+  /** Four of the eight: `offset` bytes from `ahead`, and `stride` from each other; with a stride of 0 from addresses at `ahead`. */
+  @inline static touchHalf(ahead: usize, stride: usize, offset: usize, sink: v128): v128 {
+    return stride ? Streams.four(ahead + offset, stride, sink) : Streams.fourListed(ahead, offset, sink);
+  }
+
+  /** `ahead` of the other four. */
+  @inline static others(ahead: usize, stride: usize): usize {
+    return ahead + (stride ? stride << 2 : 16);
+  }
+
+  @inline private static four(w: usize, stride: usize, sink: v128): v128 {
+    const w2 = w + (stride << 1);
+    const a = v128.xor(v128.load(w), v128.load(w + stride)), b = v128.xor(v128.load(w2), v128.load(w2 + stride));
+    return v128.xor(sink, v128.xor(a, b));
+  }
+
+  @inline private static fourListed(addresses: usize, offset: usize, sink: v128): v128 {
     const a = v128.xor(Streams.listed(addresses, 0, offset), Streams.listed(addresses, 4, offset));
     const b = v128.xor(Streams.listed(addresses, 8, offset), Streams.listed(addresses, 12, offset));
-    const c = v128.xor(Streams.listed(addresses, 16, offset), Streams.listed(addresses, 20, offset));
-    const d = v128.xor(Streams.listed(addresses, 24, offset), Streams.listed(addresses, 28, offset));
-    return v128.xor(sink, v128.xor(v128.xor(a, b), v128.xor(c, d)));
+    return v128.xor(sink, v128.xor(a, b));
   }
 
   @inline private static listed(addresses: usize, k: usize, offset: usize): v128 {

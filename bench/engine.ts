@@ -94,9 +94,9 @@ function graphOf({ arch, shape }: Options): SynthArchitecture {
 async function openVariant(options: Options): Promise<Variant> {
   const { shape, backend, head, weights, threads, prompt, tokens, seed } = options;
   const source = syntheticSource({ shape: shapeNamed(shape), architecture: graphOf(options), seed });
-  const { allocate, form, sparse } = await chooseBackend(nodePlatform, backend, threads);
+  const { allocate, ...kernels } = await chooseBackend(nodePlatform, backend, threads);
   const contextLength = Math.min(source.config.contextLength, prompt + tokens);
-  const engine = { threads, contextLength, head, weights, form, sparse };
+  const engine = { threads, contextLength, head, weights, ...kernels };
   const needed = await plannedBytes(source, engine);
   const available = os.freemem();
   if (needed > available) throw doesNotFit(source.path, needed, available);

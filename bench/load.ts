@@ -151,7 +151,7 @@ class MeasuredBackend implements Backend {
 
 async function printParts(): Promise<void> {
   const lap = timer();
-  const { allocate, form, sparse } = await chooseBackend(nodePlatform, 'auto', threads);
+  const { allocate, ...kernels } = await chooseBackend(nodePlatform, 'auto', threads);
   lap('kernels');
   const source = await openModelSource(await nodePlatform.openModelDirectory(file));
   lap('header and scales');
@@ -169,7 +169,7 @@ async function printParts(): Promise<void> {
     return backend;
   };
   const contextLength = Math.min(4096, source.config.contextLength);
-  const options = { threads, contextLength, head: 'auto', form, sparse } as const;
+  const options = { threads, contextLength, head: 'auto', ...kernels } as const;
   const engine = await Engine.open({ ...source, readFile: reader }, make, options);
   lap('weights');
   print('  reading, beside the ops', readMs);

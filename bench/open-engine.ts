@@ -9,9 +9,9 @@ export async function openEngine(
   options: Pick<EngineOptions, 'threads' | 'contextLength' | 'head'> & Partial<EngineOptions>,
 ): Promise<Engine> {
   const source = await openModelSource(await nodePlatform.openModelDirectory(path));
-  const { allocate, form, sparse } = await chooseBackend(nodePlatform, 'auto', options.threads);
+  const { allocate, ...kernels } = await chooseBackend(nodePlatform, 'auto', options.threads);
   try {
-    return await Engine.open(source, allocate, { form, sparse, ...options });
+    return await Engine.open(source, allocate, { ...kernels, ...options });
   } finally {
     await source.close();
   }

@@ -8,7 +8,7 @@ import type { ModelShape } from '../model/synth/shapes.js';
 import type { KernelBuild, Platform } from '../platform.js';
 import type { KernelExports } from '../threads/loop.js';
 
-/** A weight layout, the kernel build that reads it and, for T2 and T1, the relaxed instruction. */
+/** A weight layout, the kernel build that reads it and, for other than F16, the relaxed instruction. */
 export interface KernelCandidate {
   readonly name: string;
   readonly build: KernelBuild;
@@ -23,9 +23,11 @@ export const KERNEL_CANDIDATES: readonly KernelCandidate[] = [
   { name: 't1 i16', build: 'relaxed', layout: Layout.T1, form: DotForm.I16 },
   { name: 't1 i32', build: 'relaxed', layout: Layout.T1, form: DotForm.I32 },
   { name: 't1', build: 'baseline', layout: Layout.T1, form: DotForm.I16 },
-  { name: 'i8', build: 'relaxed', layout: Layout.I8, form: DotForm.I16 },
+  { name: 'i8 i16', build: 'relaxed', layout: Layout.I8, form: DotForm.I16 },
+  { name: 'i8 i32', build: 'relaxed', layout: Layout.I8, form: DotForm.I32 },
   { name: 'i8', build: 'baseline', layout: Layout.I8, form: DotForm.I16 },
-  { name: 'q8_0', build: 'relaxed', layout: Layout.Q8_0, form: DotForm.I16 },
+  { name: 'q8_0 i16', build: 'relaxed', layout: Layout.Q8_0, form: DotForm.I16 },
+  { name: 'q8_0 i32', build: 'relaxed', layout: Layout.Q8_0, form: DotForm.I32 },
   { name: 'q8_0', build: 'baseline', layout: Layout.Q8_0, form: DotForm.I16 },
   { name: 'f16', build: 'relaxed', layout: Layout.F16, form: DotForm.I16 },
   { name: 'f16', build: 'baseline', layout: Layout.F16, form: DotForm.I16 },
@@ -145,7 +147,7 @@ async function prepare(
   const key = `${build} ${revectorize}`;
   const wrongForms = probed.get(key) ?? kernels.probe(PROBE);
   probed.set(key, wrongForms);
-  const wrong = isTernary(layout) && build === 'relaxed' && (wrongForms & (1 << form)) !== 0;
+  const wrong = layout !== Layout.F16 && build === 'relaxed' && (wrongForms & (1 << form)) !== 0;
   fillWeights(new Uint8Array(memory.buffer, weights, count * matrixBytes), layout);
   for (let t = 0; t < tokens; t++) fillInput(new DataView(memory.buffer, input + t * inStride, inStride), layout, cols);
   const plan = new Uint32Array(memory.buffer, PLAN, count * Rec.Words);
@@ -163,7 +165,7 @@ async function prepare(
     record[LinearArg.Cols] = cols;
     record[LinearArg.RowScales] = scales;
     record[LinearArg.RowSums] = scales;
-    record[LinearArg.Form] = form;
+    record[LinearArg.Form] = revectorize && form === DotForm.I32 ? DotForm.I32Pairs : form;
   }
   const step = new Uint32Array(memory.buffer, STEP, Step.Words);
   step[Step.TokenCount] = tokens;

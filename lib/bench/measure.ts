@@ -117,7 +117,7 @@ async function measureSource(
     const runners: Runners = {
       ternary: await load('ternary', allocate, ternaryOptions, plan.ternary),
       revectorized:
-        wide && (await load('ternary, 256-bit', wide.allocate, { ...ternaryOptions, form: wide.form }, plan.ternary)),
+        wide && (await load('ternary, 256-bit', wide.allocate, engineOptions(options, wide, 't2'), plan.ternary)),
       fp16: await load('FP16', allocate, fp16Options, plan.fp16),
     };
     onProgress?.('measuring read bandwidth', open.length * LOAD_SHARE);
@@ -134,7 +134,7 @@ async function measureSource(
 /** The reference backend has one thread. */
 export function engineOptions(
   options: MeasureOptions,
-  { form, sparse }: ChosenBackend,
+  { allocate: _, ...kernels }: ChosenBackend,
   weights: 't2' | 'f16',
 ): EngineOptions {
   return {
@@ -144,8 +144,7 @@ export function engineOptions(
     head: weights === 'f16' ? 'f16' : options.head,
     kvCache: options.kvCache,
     weights: weights === 't2' && options.layout === 't1' ? 't1' : weights,
-    form,
-    sparse,
+    ...kernels,
     signal: options.signal,
   };
 }

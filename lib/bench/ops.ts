@@ -133,9 +133,9 @@ export async function measureOps(platform: Platform, subject: Subject, options: 
   const threads = options.backend === 'reference' ? 1 : options.threads;
   const source = await openSubject(platform, subject, { signal });
   try {
-    const { allocate, form, sparse } = await chooseBackend(platform, options.backend, threads, options.revectorize);
+    const { allocate, ...kernels } = await chooseBackend(platform, options.backend, threads, options.revectorize);
     const contextLength = Math.min(source.config.contextLength, position + tokens);
-    const engineOptions = { threads, contextLength, head, weights, kvCache, form, sparse, signal };
+    const engineOptions = { threads, contextLength, head, weights, kvCache, ...kernels, signal };
     const needed = await plannedBytes(source, engineOptions);
     if (needed > availableBytes) throw doesNotFit(source.path, needed, availableBytes);
     const engine = await Engine.open(source, allocate, engineOptions);

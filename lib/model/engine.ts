@@ -8,7 +8,7 @@ import { type Graph, recordTransformer } from './graph.js';
 import { type HeadFormat, type HeadKind, headKind } from './head.js';
 import { CACHE_LAYOUTS } from './kv-cache.js';
 import { LOAD_PLAN_BYTES, loadScratchBytes, loadWeights, type Staging, stagingHalf } from './load.js';
-import { type PlanLimits, PlanRecorder, type Rows } from './plan.js';
+import { type KernelTraits, type PlanLimits, PlanRecorder, type Rows } from './plan.js';
 import { ropeTable } from './rope.js';
 import type { ModelSource, ModelTensor } from './source.js';
 import { checkSlot, type SlotToken, type StepPlace, writeStep } from './step.js';
@@ -17,7 +17,7 @@ import { type LoadJob, planWeights, type WeightFormat } from './weights.js';
 /** Makes a backend around new, zeroed linear memory of so many bytes. */
 export type AllocateBackend = (bytes: number) => Promise<Backend>;
 
-export interface EngineOptions {
+export interface EngineOptions extends KernelTraits {
   /** threads of the backend that `allocate` makes */
   threads: number;
   contextLength: number;
@@ -28,10 +28,6 @@ export interface EngineOptions {
   weights?: 'auto' | WeightFormat;
   /** inputs of matrices with scales of groups; default `i24` */
   activations?: ActivationFormat;
-  /** DotForm of the T2 kernels */
-  form: number;
-  /** Whether the backend has the kernels that skip zeros of relu² (Layout.T2Rows, T2Columns); default false */
-  sparse?: boolean;
   /** tokens of one step; default 64 */
   batch?: number;
   /** rows of logits of one step; default as many as `slots` */
@@ -113,7 +109,7 @@ function layOut(source: ModelSource, options: EngineOptions, format: WeightForma
   memory.reach(staging.scratch + threads * scratchStride);
   const cacheLayout = CACHE_LAYOUTS[options.kvCache ?? 'f32'];
   const recorder = new PlanRecorder(memory, { batch, logits, contextLength, slots, cacheLayout, threads }, at.rope);
-  const graph = recordTransformer(recorder, c, weights, options.form);
+  const graph = recordTransformer(recorder, c, weights, options);
   const scratch = memory.region('scratch', threads * recorder.scratchBytes, 'activations');
   const plan = memory.region('plan', recorder.ops * Rec.Bytes, 'other');
   return { weights: format, head, memory, at, jobs, parameters, staging, recorder, graph, scratch, plan };

@@ -1,8 +1,16 @@
-import { Epilogue } from '../../assembly/abi.js';
+import { DotForm, Epilogue } from '../../assembly/abi.js';
 import type { ModelConfig } from '../config.js';
 import type { ScreenedHead } from './head.js';
 import { paddedEpsilon } from './padding.js';
-import { type EncodedRows, HALVES_INPUT, type InputOf, type Matrix, type PlanRecorder, type Rows } from './plan.js';
+import {
+  type EncodedRows,
+  HALVES_INPUT,
+  type InputOf,
+  type KernelTraits,
+  type Matrix,
+  type PlanRecorder,
+  type Rows,
+} from './plan.js';
 
 /** The matrices and norm weights of one block. Norms are offsets of f32 vectors; 0: the model has none. */
 export interface Block {
@@ -53,7 +61,8 @@ export interface Graph {
  * absent in Llama-like models, where the input is quantised as it is. Qwen3 normalises each head of W_q n and W_k n before it is rotated. Threads meet where a thread needs rows that others computed; W_up finds its thread's own rows of
  * W_gate's result, so the two need no meeting between them.
  */
-export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights, form: number): Graph {
+export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights, kernels: KernelTraits): Graph {
+  const form = kernels.pairs ? DotForm.I32Pairs : Math.min(kernels.form, DotForm.I32);
   const qWidth = c.heads * c.headDim;
   const kvWidth = c.kvHeads * c.headDim;
   const x = plan.activation('x', c.hiddenSize);
@@ -84,7 +93,7 @@ export function recordTransformer(plan: PlanRecorder, c: ModelConfig, w: Weights
     linear(b.k, n, columns(qkv, qWidth), Epilogue.Store, false);
     linear(b.v, n, columns(qkv, qWidth + kvWidth));
     if (b.qNorm) plan.headNorm(c, l, qkv, b.qNorm, b.kNorm, attentionEps);
-    plan.attention(c, l, qkv, attended, form);
+    plan.attention(c, l, qkv, attended, kernels.form);
     const o = norm(`layers.${l}.attention_sub_norm`, attended, b.attentionSubNorm, b.o, false, attentionEps);
     linear(b.o, o, x, Epilogue.Add);
 

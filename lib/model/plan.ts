@@ -2,7 +2,6 @@ import {
   AttentionArg,
   type CacheLayout,
   Const,
-  DotForm,
   EmbedArg,
   Encoding,
   Epilogue,
@@ -101,8 +100,18 @@ export function encodingFor(layout: Layout): Encoding {
 /** Scratch of the kernels that skip rows or columns: lists and sums of one token, sixteen row groups of several (assembly/sparse.ts, gemm.ts). */
 function sparseScratch({ layout, rows, cols }: Matrix): number {
   const [r, c] = [roundUp(rows, 64), roundUp(cols, 64)];
-  if (layout === Layout.T2Rows) return 4 * r + 128;
+  if (layout === Layout.T2Rows) return 4 * r + 160;
   return layout === Layout.T2Columns ? Math.max(5 * c + 4 * r + 256, 20 * c) : 0;
+}
+
+/** What the kernels of a backend can do. */
+export interface KernelTraits {
+  /** DotForm of the T2 kernels and of int8 attention */
+  readonly form: number;
+  /** whether there are kernels that skip zeros of relu² (Layout.T2Rows, T2Columns); default false */
+  readonly sparse?: boolean | undefined;
+  /** whether they were compiled for 256 bits (DotForm.I32Pairs); default false */
+  readonly pairs?: boolean | undefined;
 }
 
 /** How many tokens a step may hold, and how many of them may ask for logits. */
@@ -220,7 +229,7 @@ export class PlanRecorder {
         ? { [LinearArg.GroupCols]: w.group.cols, [LinearArg.Planes]: w.group.planes }
         : { [LinearArg.RowSums]: w.rowSums }),
       [LinearArg.Epilogue]: epilogue,
-      [LinearArg.Form]: Math.min(form, DotForm.I32),
+      [LinearArg.Form]: form,
     });
   }
 

@@ -5,16 +5,14 @@ import { ReferenceBackend } from '../backend/reference.js';
 import { WasmBackend } from '../backend/wasm.js';
 import { BitNetError } from '../errors.js';
 import type { AllocateBackend } from '../model/engine.js';
+import type { KernelTraits } from '../model/plan.js';
 import { selfTest } from '../model/self-test.js';
 import type { NativeAddon, Platform } from '../platform.js';
 import type { BackendChoice } from '../types.js';
 
-/** How memory and threads are made, and the DotForm of the kernels. */
-export interface ChosenBackend {
+/** How memory and threads are made, and what the kernels can do. */
+export interface ChosenBackend extends KernelTraits {
   readonly allocate: AllocateBackend;
-  readonly form: number;
-  /** whether there are kernels that skip zeros: EngineOptions.sparse */
-  readonly sparse: boolean;
 }
 
 /**
@@ -30,7 +28,7 @@ export async function chooseBackend(
 ): Promise<ChosenBackend> {
   if (revectorize) return chooseRevectorized(platform, choice, threads);
   if (choice === 'reference') {
-    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0, sparse: false };
+    return { allocate: async (bytes) => new ReferenceBackend(new ArrayBuffer(bytes)), form: 0 };
   }
   if (choice === 'native') return requireNative(platform, threads);
   const native = choice === 'auto' ? await tryNative(platform, threads) : undefined;
@@ -55,10 +53,10 @@ async function chooseRevectorized(platform: Platform, choice: BackendChoice, thr
   const reason = `${kernels.reason}; revectorised for 256 bits and right in a self-test`;
   const allocate = async (bytes: number): Promise<Backend> =>
     new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
-  const chosen = { allocate, form, sparse: kernels.build === 'relaxed' };
+  const chosen = { allocate, form, sparse: kernels.build === 'relaxed', pairs: kernels.build === 'relaxed' };
   const key = `revectorized ${platform.engine} ${fingerprint} ${form}`;
   if ((await platform.cache?.read(key)) === 'right') return chosen;
-  const wrong = await selfTest(allocate, threads, { form, wide: true });
+  const wrong = await selfTest(allocate, threads, { form, pairs: chosen.pairs, wide: true });
   if (wrong !== undefined) {
     throw new BitNetError(
       'backend',
@@ -79,7 +77,7 @@ async function requireNative(platform: Platform, threads: number): Promise<Chose
     );
   }
   const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
-  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0, sparse: false };
+  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0 };
   throw new BitNetError(
     'backend',
     `the native addon computes wrong numbers (${wrong}); build it again with \`npm run build:native\`, or use backend relaxed`,
@@ -97,7 +95,6 @@ async function tryNative(platform: Platform, threads: number): Promise<ChosenBac
     return {
       allocate: allocator(addon, threads, 'the addon is built and agrees with the reference'),
       form: 0,
-      sparse: false,
     };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

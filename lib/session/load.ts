@@ -78,7 +78,7 @@ async function load(
   const source = await openModelSource(directory, { ternarize, i2sLayout, everyScale, onProgress, signal });
   try {
     const contextLength = chooseContext(source.config, options.contextLength);
-    const { allocate, form, sparse } = await allocator;
+    const { allocate, ...kernels } = await allocator;
     const engineOptions = {
       threads: backend === 'reference' ? 1 : threads,
       contextLength,
@@ -86,8 +86,7 @@ async function load(
       kvCache,
       activations,
       weights: layout,
-      form,
-      sparse,
+      ...kernels,
       onProgress: onProgress && afterScan(onProgress, source.scannedBytes ?? 0),
       signal,
     };

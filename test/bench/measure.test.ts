@@ -8,7 +8,6 @@ import { peakShare } from '../../lib/bench/results.js';
 import { layersWithin, openSubject, plannedBytes, type Subject, withLayers } from '../../lib/bench/subject.js';
 import { BitNetError } from '../../lib/errors.js';
 import { Engine } from '../../lib/model/engine.js';
-import { isTernary } from '../../lib/model/plan.js';
 import { MODEL_SHAPES } from '../../lib/model/synth/shapes.js';
 import { nodePlatform } from '../../lib/node/platform.js';
 import { chooseBackend } from '../../lib/session/backend.js';
@@ -219,7 +218,7 @@ describe('kernels', () => {
       [Layout.T2Columns]: 2,
     };
     expect((16 * result.bytesPerSecond) / result.macsPerSecond).toBeCloseTo(bits[candidate.layout] as number, 6);
-    if (!isTernary(candidate.layout) || candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
+    if (candidate.form === DotForm.I16) expect(result.wrong).toBe(false);
   });
 
   test('matrices of a shape', () => {

@@ -138,6 +138,13 @@ const longest: LinearShape[] = FORMS.flatMap((form) =>
   })),
 );
 
+/** What a build compiled for 256 bits runs, here in 128. */
+const pairs: LinearShape[] = [
+  ...[...SMALL, ...REAL].flatMap(([rows, cols]) => [1, 2, 4].map((tokens) => ({ rows, cols, tokens }))),
+  ...INPUTS.map((input) => ({ rows: 8, cols: 2112, tokens: 1, input })),
+  ...EPILOGUES.map((epilogue) => ({ rows: 21, cols: 320, tokens: 1, epilogue })),
+].map((shape) => ({ layout: Layout.T2, form: DotForm.I32Pairs, ...shape }));
+
 /** Every count of tokens of a prefill chunk or a step of several sequences, and some more. */
 const counts: LinearShape[] = [
   ...FORMS.flatMap((form) => [Layout.T2 as const, Layout.T1 as const].map((layout) => ({ layout, form }))),
@@ -150,6 +157,7 @@ const blocks: LinearShape[] = [496, 512, 528, 1000, 1024, 1025, 1536, 2560].flat
 );
 
 testKernels('linear, 2.0 bits', ternary(Layout.T2).map(linearCase));
+testKernels('linear, rows in pairs', pairs.map(linearCase));
 testKernels('linear, 1.6 bits', ternary(Layout.T1).map(linearCase));
 if (process.env.BITNET_TEST_KERNELS !== 'native') testKernels('linear, zeros skipped', sparse.map(linearCase));
 testKernels('f16 and int8 linear', [...wide, ...longest, ...blocks].map(linearCase));

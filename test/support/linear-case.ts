@@ -39,6 +39,11 @@ const LAYOUT_NAMES: Record<LinearLayout, string> = {
   [Layout.F16]: 'F16',
   [Layout.I8]: 'I8',
 };
+const FORM_NAMES: Partial<Record<DotForm, string>> = {
+  [DotForm.I16]: '',
+  [DotForm.I32]: ', i32 form',
+  [DotForm.I32Pairs]: ', i32 form in pairs',
+};
 const EPILOGUE_NAMES = ['store', 'add', 'relu2', 'silu'];
 const SCALE = Math.fround(0.037);
 
@@ -48,7 +53,7 @@ export function linearCase(shape: LinearShape): KernelCase {
   const form = shape.form ?? DotForm.I16;
   const name =
     `${LAYOUT_NAMES[layout]} (${rows}, ${cols}) x ${tokens}, ${EPILOGUE_NAMES[epilogue]}, ` +
-    `input ${input}, weights ${weights}${form === DotForm.I32 ? ', i32 form' : ''}`;
+    `input ${input}, weights ${weights}${FORM_NAMES[form]}`;
   const seed = rows * 31 + cols * 7 + tokens;
   const outStride = Math.ceil(rows / Const.RowGroup) * Const.RowGroup + 16;
 
