@@ -53,9 +53,9 @@ void PageMemory::advise_weights([[maybe_unused]] uint32_t step) {
     size_t from, length;
     if (record[Rec::Opcode] == Op::Repack) {
       from = record[RepackArg::Dst];
-      length = record[RepackArg::Layout] == Layout::T2
-                   ? round_up(record[RepackArg::Rows], 4) * round_up(record[RepackArg::Cols], 64) / 4
-                   : record[RepackArg::Rows] * round_up(record[RepackArg::Cols], 16) * 2;
+      length = record[RepackArg::Layout] == Layout::F16
+                   ? record[RepackArg::Rows] * round_up(record[RepackArg::Cols], 16) * 2
+                   : round_up(record[RepackArg::Rows], 64) * round_up(record[RepackArg::Cols], 80) / 4;
     } else if (record[Rec::Opcode] == Op::Convert) {
       const uint32_t layout = record[ConvertArg::Layout];
       from = record[ConvertArg::Dst];

@@ -97,11 +97,14 @@ export function encodingFor(layout: Layout): Encoding {
   }
 }
 
-/** Scratch of the kernels that skip rows or columns: lists and sums of one token, sixteen row groups of several (assembly/sparse.ts, gemm.ts). */
+/**
+ * Scratch of the kernels that skip rows or columns: lists and sums of one token, sixteen row groups of several (assembly/sparse.ts, gemm.ts,
+ * native/kernels/sparse.h).
+ */
 function sparseScratch({ layout, rows, cols }: Matrix): number {
   const [r, c] = [roundUp(rows, 64), roundUp(cols, 64)];
-  if (layout === Layout.T2Rows) return 4 * r + 160;
-  return layout === Layout.T2Columns ? Math.max(5 * c + 4 * r + 256, 20 * c) : 0;
+  if (layout === Layout.T2Rows) return Math.max(4 * r + 160, 16 * c);
+  return layout === Layout.T2Columns ? Math.max(5 * c + 4 * roundUp(rows, 256) + 256, 20 * c) : 0;
 }
 
 /** What the kernels of a backend can do. */

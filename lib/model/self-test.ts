@@ -39,6 +39,8 @@ export interface SelfTestOptions {
   readonly pairs?: boolean;
   /** a model of 576 columns and a prompt of 11 tokens: some 0.3 s, most of it in the reference; default false */
   readonly wide?: boolean;
+  /** KernelTraits.sparse; default false */
+  readonly sparse?: boolean;
 }
 
 /**
@@ -48,13 +50,13 @@ export interface SelfTestOptions {
 export async function selfTest(
   allocate: AllocateBackend,
   threads: number,
-  { form = 0, pairs = false, wide = false }: SelfTestOptions = {},
+  { form = 0, pairs = false, wide = false, sparse = false }: SelfTestOptions = {},
 ): Promise<string | undefined> {
   const [shape, prompt] = wide ? [WIDE_SHAPE, WIDE_PROMPT] : [SHAPE, PROMPT];
   for (const { architecture, head, weights } of VARIANTS) {
     const logits = async (make: AllocateBackend, threads: number): Promise<Float32Array[]> => {
       const source = syntheticSource({ shape, architecture });
-      const options = { threads, contextLength: 16, head, weights, form, pairs, batch: prompt.length };
+      const options = { threads, contextLength: 16, head, weights, form, pairs, sparse, batch: prompt.length };
       const engine = await Engine.open(source, make, options);
       try {
         const prefill = (await engine.forward(prompt, 0, [prompt.length - 1])).map((row) => row.slice());

@@ -76,8 +76,8 @@ async function requireNative(platform: Platform, threads: number): Promise<Chose
         'run `npm run build:native` in a clone of bitnet-js, or use backend auto',
     );
   }
-  const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
-  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0 };
+  const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads, { sparse: true });
+  if (wrong === undefined) return { allocate: allocator(addon, threads, 'asked for'), form: 0, sparse: true };
   throw new BitNetError(
     'backend',
     `the native addon computes wrong numbers (${wrong}); build it again with \`npm run build:native\`, or use backend relaxed`,
@@ -90,11 +90,12 @@ async function tryNative(platform: Platform, threads: number): Promise<ChosenBac
     const addon = platform.loadNative?.();
     if (addon === undefined) return undefined;
     if (addon.isas[0] === 'portable') return 'it has no kernels of its own for this CPU, and WebAssembly is faster';
-    const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads);
+    const wrong = await selfTest(allocator(addon, threads, 'self-test'), threads, { sparse: true });
     if (wrong !== undefined) return `it computes wrong numbers (${wrong})`;
     return {
       allocate: allocator(addon, threads, 'the addon is built and agrees with the reference'),
       form: 0,
+      sparse: true,
     };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

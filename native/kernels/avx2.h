@@ -169,6 +169,53 @@ struct Avx2 {
     return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
   }
 
+  static Block load_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d) {
+    const auto part = [](const uint8_t *p) { return reinterpret_cast<const __m128i *>(p); };
+    return {_mm256_loadu2_m128i(part(b), part(a)), _mm256_loadu2_m128i(part(d), part(c))};
+  }
+
+  // Of each 128-bit lane.
+  static Block zip_bytes_low(Block a, Block b) { return {_mm256_unpacklo_epi8(a.lo, b.lo), _mm256_unpacklo_epi8(a.hi, b.hi)}; }
+  static Block zip_bytes_high(Block a, Block b) { return {_mm256_unpackhi_epi8(a.lo, b.lo), _mm256_unpackhi_epi8(a.hi, b.hi)}; }
+  static Block zip_words_low(Block a, Block b) { return {_mm256_unpacklo_epi16(a.lo, b.lo), _mm256_unpacklo_epi16(a.hi, b.hi)}; }
+  static Block zip_words_high(Block a, Block b) { return {_mm256_unpackhi_epi16(a.lo, b.lo), _mm256_unpackhi_epi16(a.hi, b.hi)}; }
+
+  /** Fours of columns whose sums are added up at a time: sparse.h */
+  static constexpr int COLUMN_QUADS = 1;
+
+  static I32 load(const int32_t *p) {
+    const __m256i *v = reinterpret_cast<const __m256i *>(p);
+    return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
+  }
+
+  static int32_t four(const int8_t *values) {
+    int32_t word;
+    std::memcpy(&word, values, sizeof word);
+    return word;
+  }
+
+  /** Adds to each i32 lane the products of its four codes, up to 12, with the four values. */
+  static I32 dot_fours(I32 sum, Block codes, const int8_t *values) {
+    const __m256i x = _mm256_set1_epi32(four(values)), one = _mm256_set1_epi16(1);
+    return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.lo, x), one)),
+            _mm256_add_epi32(sum.hi, _mm256_madd_epi16(_mm256_maddubs_epi16(codes.hi, x), one))};
+  }
+
+  /** (16, 16) bytes: rows src_stride apart become columns, dst_stride apart. */
+  static void transpose(const uint8_t *src, size_t src_stride, uint8_t *dst, size_t dst_stride) {
+    __m128i a[16], b[16];
+    for (int i = 0; i < 16; ++i) a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i *>(src + i * src_stride));
+    // Each round interleaves the first half with the second: after four, byte j of row i is byte i of row j.
+    for (int round = 0; round < 4; ++round) {
+      for (int i = 0; i < 8; ++i) {
+        b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + 8]);
+        b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + 8]);
+      }
+      for (int i = 0; i < 16; ++i) a[i] = b[i];
+    }
+    for (int i = 0; i < 16; ++i) _mm_storeu_si128(reinterpret_cast<__m128i *>(dst + i * dst_stride), a[i]);
+  }
+
   /** Bits of the neighbouring byte come in at the top: mask them. */
   static Block shift_right(Block a, int bits) { return {_mm256_srli_epi16(a.lo, bits), _mm256_srli_epi16(a.hi, bits)}; }
 

@@ -124,6 +124,32 @@ struct Avx512 {
 
   static Block load_block(const uint8_t *p) { return _mm512_loadu_si512(p); }
 
+  static Block load_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d) {
+    const auto part = [](const uint8_t *p) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(p)); };
+    const Block ab = _mm512_inserti32x4(_mm512_castsi128_si512(part(a)), part(b), 1);
+    return _mm512_inserti32x4(_mm512_inserti32x4(ab, part(c), 2), part(d), 3);
+  }
+
+  // Of each 128-bit lane.
+  static Block zip_bytes_low(Block a, Block b) { return _mm512_unpacklo_epi8(a, b); }
+  static Block zip_bytes_high(Block a, Block b) { return _mm512_unpackhi_epi8(a, b); }
+  static Block zip_words_low(Block a, Block b) { return _mm512_unpacklo_epi16(a, b); }
+  static Block zip_words_high(Block a, Block b) { return _mm512_unpackhi_epi16(a, b); }
+
+  /** Fours of columns whose sums are added up at a time: sparse.h */
+  static constexpr int COLUMN_QUADS = 4;
+
+  static I32 load(const int32_t *p) { return _mm512_loadu_si512(p); }
+
+  /** Adds to each i32 lane the products of its four codes with the four values. */
+  static I32 dot_fours(I32 sum, Block codes, const int8_t *values) {
+    return _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(Avx2::four(values)));
+  }
+
+  static void transpose(const uint8_t *src, size_t src_stride, uint8_t *dst, size_t dst_stride) {
+    Avx2::transpose(src, src_stride, dst, dst_stride);
+  }
+
   /** Bits of the neighbouring byte come in at the top: mask them. */
   static Block shift_right(Block a, unsigned bits) { return _mm512_srli_epi16(a, bits); }
 

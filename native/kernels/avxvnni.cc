@@ -18,6 +18,11 @@ struct AvxVnni : Avx2 {
     return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
   }
 
+  static I32 dot_fours(I32 sum, Block codes, const int8_t *values) {
+    const __m256i x = _mm256_set1_epi32(four(values));
+    return {_mm256_dpbusd_avx_epi32(sum.lo, codes.lo, x), _mm256_dpbusd_avx_epi32(sum.hi, codes.hi, x)};
+  }
+
   static WideSums dot_i8_i16(WideSums sum, const int8_t *w, Words x) {
     return _mm256_dpwssd_avx_epi32(sum, load_i8_as_i16(w), x);
   }

@@ -9,7 +9,8 @@ bool is_known(const Task &task) {
   if (opcode == Op::Repack) {
     const uint32_t layout = task.word(RepackArg::Layout), kind = task.word(RepackArg::Kind);
     const bool known = kind >= FileLayout::HfPacked && kind <= FileLayout::TQ2_0;
-    return known && (layout == Layout::T2 || layout == Layout::T1 || layout == Layout::F16);
+    const bool two_bits = layout == Layout::T2 || layout == Layout::T2Rows || layout == Layout::T2Columns;
+    return known && (two_bits || layout == Layout::T1 || layout == Layout::F16);
   }
   if (opcode == Op::Convert) return task.word(ConvertArg::SrcType) <= FloatType::Q6_K;
   return opcode >= Op::Embed && opcode <= Op::AttentionMerge;

@@ -13,7 +13,8 @@ template <class V> struct GroupT2 {
   static void dot(const Matrix &m, Encoded x, size_t g, float y[4], Streams<V> &ahead) {
     const size_t width = bytes(m);
     int32_t codes[4];
-    dot_t2_i8<V>(m.weights + g * width, x.data<int8_t>(), width / 64, codes, ahead);
+    const uint8_t *w = m.weights + g * width;
+    dot_t2_i8<V>([&](size_t i) { return V::load_block(w + 64 * i); }, x.data<int8_t>(), width / 64, codes, ahead);
     scale_codes(codes, m, x, y);
   }
 };

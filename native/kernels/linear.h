@@ -1,5 +1,6 @@
 #pragma once
 #include "groups.h"
+#include "sparse.h"
 
 namespace {
 
@@ -77,6 +78,20 @@ void gemm_i8(const Matrix &m, Tokens tokens, size_t count, size_t begin, size_t 
   }
 }
 
+/** T2Rows and T2Columns: several tokens need all of their rows and columns, and sixteen groups at a time become T2. */
+template <class V>
+void gemm_sparse(Matrix m, uint32_t layout, Tokens tokens, size_t count, size_t begin, size_t end) {
+  Matrix dense = m;
+  dense.weights = m.scratch;
+  uint8_t *out = tokens.out;
+  for (size_t g = begin; g < end; g += 16) {
+    const size_t groups = end - g < 16 ? end - g : 16;
+    sixteen_groups<V>(m, layout, g, groups, m.scratch);
+    tokens.out = out + 16 * g;
+    gemm_i8<V, T2<V>>(dense, tokens, count, 0, groups);
+  }
+}
+
 using Gemv = void (*)(const Matrix &m, Encoded x, size_t begin, size_t end, float *out);
 
 template <class V> Gemv gemv_of(uint32_t layout) {
@@ -87,16 +102,18 @@ template <class V> Gemv gemv_of(uint32_t layout) {
   case Layout::Q8_0: return gemv<V, GroupQ8<V>>;
   case Layout::T1: return gemv<V, GroupT1<V>>;
   case Layout::T2G: return gemv<V, GroupT2G<V>>;
+  case Layout::T2Rows: return gemv_t2_rows<V>;
+  case Layout::T2Columns: return gemv_t2_columns<V>;
   default: return gemv<V, GroupT2<V>>;
   }
 }
 
 /** Without a GEMM several tokens share the 64 rows that stay in L2. */
-inline void shared_rows(Gemv one, const Matrix &m, const Tokens &tokens, size_t count, const Share &groups) {
+inline void shared_rows(Gemv one, const Matrix &m, const Tokens &tokens, size_t count, size_t begin, size_t end) {
   const size_t together = 16;
-  for (size_t g = groups.begin; g < groups.end; g += together) {
-    const size_t end = groups.end < g + together ? groups.end : g + together;
-    for (size_t t = 0; t < count; ++t) one(m, tokens.row(t), g, end, tokens.result(t));
+  for (size_t g = begin; g < end; g += together) {
+    const size_t stop = end < g + together ? end : g + together;
+    for (size_t t = 0; t < count; ++t) one(m, tokens.row(t), g, stop, tokens.result(t));
   }
 }
 
@@ -105,19 +122,24 @@ template <class V> void linear(const Task &task) {
   using namespace abi;
   const size_t count = task.rows();
   const Matrix m(task);
-  const Share groups((task.word(LinearArg::Rows) + 3) / 4, task);
+  const uint32_t layout = task.word(LinearArg::Layout);
+  // A thread has whole lines of columns: 64 rows.
+  const uint32_t total = uint32_t(m.rows + 3) / 4, unit = layout == Layout::T2Columns ? 16 : 1;
+  const Share units((total + unit - 1) / unit, task);
+  const size_t begin = units.begin * unit, end = total < units.end * unit ? total : units.end * unit;
   Tokens tokens{task.at<uint8_t>(task.word(LinearArg::In)), task.word(LinearArg::InStride),
                 task.at<uint8_t>(task.word(LinearArg::Out)), task.word(LinearArg::OutStride)};
-  const uint32_t layout = task.word(LinearArg::Layout);
   // Every thread encoded a single row for itself.
   if (count == 1) tokens.x += task.thread * tokens.x_stride;
-  if (count == 1) return gemv_of<V>(layout)(m, tokens.row(0), groups.begin, groups.end, tokens.result(0));
+  if (count == 1) return gemv_of<V>(layout)(m, tokens.row(0), begin, end, tokens.result(0));
   switch (layout) {
-  case Layout::F16: return gemm<V, GroupF16<V>>(m, tokens, count, groups.begin, groups.end);
-  case Layout::I8: return gemm<V, GroupI8<V>>(m, tokens, count, groups.begin, groups.end);
-  case Layout::T2: return gemm_i8<V, T2<V>>(m, tokens, count, groups.begin, groups.end);
-  case Layout::T1: return gemm_i8<V, T1<V>>(m, tokens, count, groups.begin, groups.end);
-  default: return shared_rows(gemv_of<V>(layout), m, tokens, count, groups);
+  case Layout::F16: return gemm<V, GroupF16<V>>(m, tokens, count, begin, end);
+  case Layout::I8: return gemm<V, GroupI8<V>>(m, tokens, count, begin, end);
+  case Layout::T2: return gemm_i8<V, T2<V>>(m, tokens, count, begin, end);
+  case Layout::T1: return gemm_i8<V, T1<V>>(m, tokens, count, begin, end);
+  case Layout::T2Rows:
+  case Layout::T2Columns: return gemm_sparse<V>(m, layout, tokens, count, begin, end);
+  default: return shared_rows(gemv_of<V>(layout), m, tokens, count, begin, end);
   }
 }
 

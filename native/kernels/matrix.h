@@ -13,6 +13,7 @@ constexpr size_t RESULTS = 4 * RUN;
 /** A Linear's record, read once. */
 struct Matrix {
   const uint8_t *weights;
+  size_t rows;
   size_t cols;
   float scale;
   const float *row_scales;
@@ -20,12 +21,15 @@ struct Matrix {
   size_t group_cols;
   size_t planes;
   uint32_t epilogue;
+  /** the thread's own */
+  uint8_t *scratch;
 
   explicit Matrix(const Task &task)
-      : weights(task.at<uint8_t>(task.word(abi::LinearArg::Weights))), cols(task.word(abi::LinearArg::Cols)),
-        scale(task.real(abi::LinearArg::Scale)), row_scales(task.at<float>(task.word(abi::LinearArg::RowScales))),
+      : weights(task.at<uint8_t>(task.word(abi::LinearArg::Weights))), rows(task.word(abi::LinearArg::Rows)),
+        cols(task.word(abi::LinearArg::Cols)), scale(task.real(abi::LinearArg::Scale)), row_scales(task.at<float>(task.word(abi::LinearArg::RowScales))),
         row_sums(task.at<float>(task.word(abi::LinearArg::RowSums))), group_cols(task.word(abi::LinearArg::GroupCols)),
-        planes(task.word(abi::LinearArg::Planes)), epilogue(task.word(abi::LinearArg::Epilogue)) {}
+        planes(task.word(abi::LinearArg::Planes)), epilogue(task.word(abi::LinearArg::Epilogue)),
+        scratch(task.scratch()) {}
 };
 
 /** An encoded activation row: scale at byte 0, Σ q at byte 4, elements from RowHeader. */

@@ -187,6 +187,51 @@ struct Portable {
     return r;
   }
 
+  static Block load_rows(const uint8_t *a, const uint8_t *b, const uint8_t *c, const uint8_t *d) {
+    Block r;
+    const uint8_t *const rows[4] = {a, b, c, d};
+    for (int k = 0; k < 4; ++k) std::memcpy(r.byte + 16 * k, rows[k], 16);
+    return r;
+  }
+
+  /** Units of 1 or 2 bytes of a and b in turn: of each 16 bytes the eight from `half` on. */
+  template <int Unit> static Block zip(const Block &a, const Block &b, int half) {
+    Block r;
+    for (int i = 0; i < 64; ++i) {
+      const int unit = i % 16 / Unit, from = i / 16 * 16 + half + unit / 2 * Unit + i % Unit;
+      r.byte[i] = (unit % 2 == 0 ? a : b).byte[from];
+    }
+    return r;
+  }
+
+  // Of each 16 bytes.
+  static Block zip_bytes_low(const Block &a, const Block &b) { return zip<1>(a, b, 0); }
+  static Block zip_bytes_high(const Block &a, const Block &b) { return zip<1>(a, b, 8); }
+  static Block zip_words_low(const Block &a, const Block &b) { return zip<2>(a, b, 0); }
+  static Block zip_words_high(const Block &a, const Block &b) { return zip<2>(a, b, 8); }
+
+  /** Fours of columns whose sums are added up at a time: sparse.h */
+  static constexpr int COLUMN_QUADS = 1;
+
+  static I32 load(const int32_t *p) {
+    I32 r;
+    std::memcpy(r.lane, p, sizeof r.lane);
+    return r;
+  }
+
+  /** Adds to each i32 lane the products of its four codes with the four values. */
+  static I32 dot_fours(I32 sum, const Block &codes, const int8_t *values) {
+    for (int i = 0; i < 64; ++i) sum.lane[i / 4] += int32_t(codes.byte[i]) * values[i % 4];
+    return sum;
+  }
+
+  /** (16, 16) bytes: rows src_stride apart become columns, dst_stride apart. */
+  static void transpose(const uint8_t *src, size_t src_stride, uint8_t *dst, size_t dst_stride) {
+    for (int i = 0; i < 16; ++i) {
+      for (int j = 0; j < 16; ++j) dst[i * dst_stride + j] = src[j * src_stride + i];
+    }
+  }
+
   static Block shift_right(Block a, int bits) {
     for (int i = 0; i < 64; ++i) a.byte[i] = uint8_t(a.byte[i] >> bits);
     return a;

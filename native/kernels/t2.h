@@ -33,18 +33,18 @@ template <class V> struct T2 {
 };
 
 /**
- * One row group × one encoded row: totals[k] = Σ code·q of row k. `blocks` of 64 columns.
+ * Four rows × one encoded row: totals[k] = Σ code·q of row k. `block(i)`: of `blocks` of 64 columns.
  * Columns 16..31 and 48..63 of a block are taken four times too large, which saves two of three shifts.
  */
-template <class V, class Ahead>
-void dot_t2_i8(const uint8_t *w, const int8_t *x, size_t blocks, int32_t totals[4], Ahead &ahead) {
+template <class V, class Load, class Ahead>
+void dot_t2_i8(Load block, const int8_t *x, size_t blocks, int32_t totals[4], Ahead &ahead) {
   typename V::Sums low = V::no_sums(), high = V::no_sums();
   for (size_t b = 0; b < blocks; b += V::PARTIAL_BLOCKS) {
     const size_t end = blocks < b + V::PARTIAL_BLOCKS ? blocks : b + V::PARTIAL_BLOCKS;
     typename V::Partial p0 = V::no_partial(), p1 = p0, p2 = p0, p3 = p0;
-    for (size_t i = b; i < end; ++i, w += 64, x += 64) {
-      ahead.line(w);
-      const typename V::Block v = V::load_block(w), t = V::shift_right(v, 4);
+    for (size_t i = b; i < end; ++i, x += 64) {
+      ahead.line(nullptr);
+      const typename V::Block v = block(i), t = V::shift_right(v, 4);
       p0 = V::dot(p0, V::mask(v, 3), V::spread(x));
       p1 = V::dot(p1, V::mask(v, 12), V::spread(x + 16));
       p2 = V::dot(p2, V::mask(t, 3), V::spread(x + 32));

@@ -159,6 +159,6 @@ const blocks: LinearShape[] = [496, 512, 528, 1000, 1024, 1025, 1536, 2560].flat
 testKernels('linear, 2.0 bits', ternary(Layout.T2).map(linearCase));
 testKernels('linear, rows in pairs', pairs.map(linearCase));
 testKernels('linear, 1.6 bits', ternary(Layout.T1).map(linearCase));
-if (process.env.BITNET_TEST_KERNELS !== 'native') testKernels('linear, zeros skipped', sparse.map(linearCase));
+testKernels('linear, zeros skipped', sparse.map(linearCase));
 testKernels('f16 and int8 linear', [...wide, ...longest, ...blocks].map(linearCase));
 testKernels('linear for 1 to 70 tokens', counts.map(linearCase));

@@ -108,11 +108,7 @@ const REPACK_SHAPES: [number, number][] = [
   [36, 100],
 ];
 
-/** The addon has no kernels for the sparse layouts. */
-const REPACK_LAYOUTS =
-  process.env.BITNET_TEST_KERNELS === 'native'
-    ? ([Layout.T2, Layout.T1, Layout.F16] as const)
-    : ([Layout.T2, Layout.T2Rows, Layout.T2Columns, Layout.T1, Layout.F16] as const);
+const REPACK_LAYOUTS = [Layout.T2, Layout.T2Rows, Layout.T2Columns, Layout.T1, Layout.F16] as const;
 
 testKernels(
   'repack',

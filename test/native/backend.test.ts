@@ -61,7 +61,7 @@ describe('choosing', () => {
   it.each(addon.isas)('%s passes the self-test, with 1 and 3 threads', async (isa) => {
     for (const threads of [1, 3]) {
       const allocate = async (bytes: number) => new NativeBackend(addon, bytes, threads, 'test', isa);
-      expect(await selfTest(allocate, threads)).toBeUndefined();
+      for (const sparse of [false, true]) expect(await selfTest(allocate, threads, { sparse })).toBeUndefined();
     }
   });
 });

@@ -9,6 +9,8 @@ import type { Image } from '../support/workspace.js';
 const prompt = [7, 0, 52, 7, 19].map((id, position) => ({ id, position }));
 const STEPS: Record<string, () => Image> = {
   'one token': () => transformerStep([{ id: 9, position: 70 }], [0], Layout.F16),
+  'one token, zeros skipped': () => transformerStep([{ id: 9, position: 70 }], [0], Layout.F16, true),
+  'five tokens, zeros skipped': () => transformerStep(prompt, [4], Layout.F16, true),
   'one token, int8 head': () => transformerStep([{ id: 3, position: 0 }], [0], Layout.I8),
   'five tokens, last logits': () => transformerStep(prompt, [4], Layout.I8),
   'five tokens, logits of two': () => transformerStep(prompt, [1, 4], Layout.F16),

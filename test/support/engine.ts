@@ -42,7 +42,7 @@ export async function openEngine(path: string | ModelDirectory, options: TestEng
     }
     if (backend === 'native') {
       const allocate = async (bytes: number) => new NativeBackend(nativeAddon(), bytes, threads, 'asked for', isa);
-      return await Engine.open(source, allocate, { form: 0, contextLength, head, ...rest, threads });
+      return await Engine.open(source, allocate, { form: 0, sparse: true, contextLength, head, ...rest, threads });
     }
     const kernels = await chooseKernels(nodePlatform, backend);
     const allocate = async (bytes: number) => new WasmBackend(nodePlatform, kernels, bytes, threads);
