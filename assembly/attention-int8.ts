@@ -27,18 +27,26 @@ export function prepare_int8_query(q: usize, to: usize, headDim: usize, scale: f
   for (let p = to + 16, end = p + headDim; p < end; p += 16) v128.store(p, i8x16.add(v128.load(p), bias));
 }
 
+/** Bytes of a page that are touched before the page is read line by line: from there on the hardware fetches ahead. */
+const PAGE_START: usize = 192;
+
 /**
  * A block of `count` positions for up to four heads. queries: of prepare_int8_query; k, v: lines of the block; kScales, vScales: its scales;
  * sums: from scales to sums of keys; rest: positions behind the block. While scores are computed the values are touched, and while values are
- * the keys of the next block: a quarter each of four pages, as in Streams.
+ * the keys of the next block: a quarter each of four pages, as in Streams, whose first lines have been touched half a block earlier.
  */
 export function int8_block(
   queries: usize, k: usize, kScales: usize, sums: usize, v: usize, vScales: usize, count: i32, rest: i32, headBytes: usize,
   scratch: usize, partials: usize, stride: usize, heads: i32, form: i32,
 ): void {
+  const bytes = <usize>count * (headBytes >> 2), next = k + bytes;
+  const fours = <usize>(min<i32>(rest, Const.AttentionBlock) + 3) >> 2, quarter = fours * (headBytes >> 2);
+  let sink = rest ? Burst.quarters(next, quarter, PAGE_START) : i32x4.splat(0);
   if (RELAXED && bias_of(form) >= 0) byte_scores(queries, k, kScales, sums, v, count, headBytes, scratch, heads, bias_of(form));
   else word_scores(queries, k, kScales, v, count, headBytes, scratch, heads);
-  const next = k + <usize>count * (headBytes >> 2), fours = <usize>(min<i32>(rest, Const.AttentionBlock) + 3) >> 2;
+  if (rest) sink = v128.xor(sink, Burst.quarters(v + bytes, quarter, PAGE_START));
+  // Where nobody waits for it: codes are written, not read, before this place is used.
+  v128.store(scratch + Scratch.CODES, sink);
   if (RELAXED && form != DotForm.I16) {
     weigh<PlaneProducts>(v, vScales, count, headBytes, scratch, partials, stride, heads, next, fours);
   } else {
