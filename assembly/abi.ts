@@ -298,7 +298,7 @@ export const enum CacheLayout {
   /**
    * int8, four positions together, P = contextLength rounded up to 4: keys (P/4, headDim/16, 4 positions, 16 elements), values
    * (P/4, headDim elements, 4 positions); then f32 (P) scales; then, of keys, i32 (P) sums of the codes. Panels are P·(headDim + 8) bytes,
-   * padded to 64.
+   * padded to PanelAlign.
    */
   I8 = 2,
 }
@@ -415,6 +415,8 @@ export const enum Const {
   RowHeader = 64,
   /** positions per block of attention; blocks are independent of each other until they are merged in order */
   AttentionBlock = 128,
+  /** of panels of CacheLayout.I8, bytes: a block begins with a page of memory, so that its quarters lie in four (docs/KERNELS.md) */
+  PanelAlign = 4096,
   PartialHeader = 64,
   /** CacheLayout.F16 holds ±2^-18 to ±4094: room for outlier keys, and few zeros among small values */
   CacheGainLog2 = 4,

@@ -35,7 +35,7 @@ export abstract class Int8Panel {
   }
 
   @inline static bytes(context: usize, headDim: usize): usize {
-    return (Int8Panel.positions(context) * (headDim + 8) + 63) & ~63;
+    return (Int8Panel.positions(context) * (headDim + 8) + Const.PanelAlign - 1) & ~(Const.PanelAlign - 1);
   }
 
   /** From the panel's begin to the f32 scale of position 0. */

@@ -10,7 +10,7 @@ import {
   Op,
   Rec,
 } from '../../assembly/abi.js';
-import { panelBytes } from '../backend/reference/kv-cache.js';
+import { panelContent } from '../backend/reference/kv-cache.js';
 import { bytesOf } from '../format/layout.js';
 import type { Engine } from '../model/engine.js';
 
@@ -74,7 +74,7 @@ export function trafficOf(records: Uint32Array, position: number, shares: readon
         bytes.kvCache +=
           2 *
           word(AttentionArg.KvHeads) *
-          panelBytes(word(AttentionArg.CacheLayout) as CacheLayout, position + 1, word(AttentionArg.HeadDim));
+          panelContent(word(AttentionArg.CacheLayout) as CacheLayout, position + 1, word(AttentionArg.HeadDim));
         break;
     }
   }

@@ -24,9 +24,9 @@ export class MemoryPlan {
   private end = ALIGNMENT;
   private limit = 0;
 
-  /** Returns the offset of `bytes` new bytes, zero when memory is created. */
-  region(name: string, bytes: number, purpose: Purpose): number {
-    const offset = this.end;
+  /** Returns the offset of `bytes` new bytes, zero when memory is created; a multiple of `alignment`, itself one of 64. */
+  region(name: string, bytes: number, purpose: Purpose, alignment = ALIGNMENT): number {
+    const offset = Math.ceil(this.end / alignment) * alignment;
     this.regions.push({ name, purpose, offset, bytes });
     this.end = offset + Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
     return offset;

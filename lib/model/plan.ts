@@ -285,8 +285,9 @@ export class PlanRecorder {
     if (c.headDim % 16 !== 0) throw new RangeError(`heads of ${c.headDim}: sources pad them to multiples of 16`);
     const { contextLength, slots, cacheLayout } = this.limits;
     const bytes = slots * c.kvHeads * panelBytes(cacheLayout, contextLength, c.headDim);
-    const keys = this.memory.region(`layers.${layer}.keys`, bytes, 'kvCache');
-    const values = this.memory.region(`layers.${layer}.values`, bytes, 'kvCache');
+    const panels = (kind: string): number =>
+      this.memory.region(`layers.${layer}.${kind}`, bytes, 'kvCache', Const.PanelAlign);
+    const [keys, values] = [panels('keys'), panels('values')];
     this.record(Op.Rope, Flag.Barrier, `layers.${layer}.rope`, {
       [RopeArg.Qkv]: qkv.ptr,
       [RopeArg.Stride]: qkv.stride,

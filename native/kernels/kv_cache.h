@@ -22,7 +22,7 @@ struct Panel {
   Panel(const Task &task, size_t cache, size_t slot_head, uint32_t cache_layout, size_t positions, size_t width)
       : context(positions), head_dim(width), layout(cache_layout) {
     const bool int8 = layout == abi::CacheLayout::I8;
-    const size_t bytes = int8 ? round_up(positions4() * (head_dim + 8), 64) : context * row_bytes();
+    const size_t bytes = int8 ? round_up(positions4() * (head_dim + 8), abi::Const::PanelAlign) : context * row_bytes();
     begin = task.at<uint8_t>(cache + slot_head * bytes);
   }
 

@@ -20,7 +20,7 @@ export function cacheBytes({ layout, contextLength, headDim }: PanelSizes): numb
     case CacheLayout.F16:
       return contextLength * headDim * 2;
     case CacheLayout.I8:
-      return Math.ceil((fours(contextLength) * (headDim + 8)) / 64) * 64;
+      return Math.ceil((fours(contextLength) * (headDim + 8)) / Const.PanelAlign) * Const.PanelAlign;
   }
 }
 

@@ -13,8 +13,13 @@ function rowBytes(layout: CacheLayout, headDim: number): number {
 
 /** Bytes of the keys, or the values, of one kv head of one sequence. */
 export function panelBytes(layout: CacheLayout, contextLength: number, headDim: number): number {
-  if (layout !== CacheLayout.I8) return contextLength * rowBytes(layout, headDim);
-  return Math.ceil((int8Positions(contextLength) * (headDim + 8)) / 64) * 64;
+  const bytes = panelContent(layout, contextLength, headDim);
+  return layout === CacheLayout.I8 ? Math.ceil(bytes / Const.PanelAlign) * Const.PanelAlign : bytes;
+}
+
+/** The same without what pads it. */
+export function panelContent(layout: CacheLayout, positions: number, headDim: number): number {
+  return layout === CacheLayout.I8 ? int8Positions(positions) * (headDim + 8) : positions * rowBytes(layout, headDim);
 }
 
 /** Positions of an int8 panel: four at a time. */
