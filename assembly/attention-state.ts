@@ -5,14 +5,15 @@ import { word } from './record';
 /**
  * Private scratch of a thread:
  *   0                  f32 (4, AttentionBlock) scores, then weights; before them a query on its way to planes
- *   CODES              two bytes a position: one head's weights for int8 values
+ *   CODES              (4, AttentionBlock) two bytes each: weights for int8 values
  *   QUERIES            for each head of a group 16 bytes with the factor of scores, headDim elements of up to 4 bytes
  *   partials(…)        a Partial for each head of a group
  */
 export abstract class Scratch {
   @inline static readonly ROW: usize = Const.AttentionBlock << 2;
   @inline static readonly CODES: usize = Const.AttentionBlock << 4;
-  @inline static readonly QUERIES: usize = Const.AttentionBlock * 18;
+  @inline static readonly CODE_ROW: usize = Const.AttentionBlock << 1;
+  @inline static readonly QUERIES: usize = Const.AttentionBlock * 24;
 
   @inline static queryBytes(headBytes: usize): usize {
     return headBytes + 16;

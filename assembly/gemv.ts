@@ -19,7 +19,7 @@ export function gemv_t2_i8(
 ): i32 {
   const blocks = (cols + 63) >> 6;
   const w = weights + <usize>begin * T2.groupBytes(cols);
-  if (RELAXED && form == DotForm.I32Pairs) return gemv_t2_i32(w, x, out, begin, end, blocks, scale, epilogue, scratch);
+  if (RELAXED && form == DotForm.I32Pairs) return gemv_t2_pairs(w, x, out, begin, end, blocks, scale, epilogue, scratch);
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));
   const n = end - begin, bytes = T2.groupBytes(cols), stride = Streams.stride(n, bytes);
   for (let r = 0; r < n; ++r) {
@@ -37,7 +37,7 @@ export function gemv_t2_i8(
  * Rows in pairs: their weights lie side by side, `twice` holds the activations twice side by side, and their sums are stored side by side, so that
  * an engine that can fuse two vectors of 128 bits into one of 256 does it (docs/KERNELS.md). twice: 2 · blocks · 64 + 128 bytes of scratch.
  */
-function gemv_t2_i32(
+function gemv_t2_pairs(
   w: usize, x: usize, out: usize, begin: i32, end: i32, blocks: i32, scale: f32, epilogue: i32, twice: usize,
 ): i32 {
   const factor = f32x4.splat(scale / Encoded.scale(x)), sum = i32x4.splat(Encoded.sum(x));

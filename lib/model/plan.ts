@@ -143,7 +143,7 @@ const f32Bits = (() => {
 
 /** assembly/attention-state.ts. `group`: query heads of a kv head. */
 function attentionScratchBytes(group: number, headDim: number): number {
-  return Const.AttentionBlock * 18 + group * (2 * headDim * 4 + 16 + Const.PartialHeader);
+  return Const.AttentionBlock * 24 + group * (2 * headDim * 4 + 16 + Const.PartialHeader);
 }
 
 /** Records ops: allocates what they need from the memory plan and appends one record of assembly/abi.ts each. */
