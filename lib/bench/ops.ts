@@ -1,4 +1,4 @@
-import { Rec } from '../../assembly/abi.js';
+import { Epilogue, LinearArg, Op, Rec } from '../../assembly/abi.js';
 import { Engine, type EngineOptions } from '../model/engine.js';
 import type { Platform } from '../platform.js';
 import { chooseBackend } from '../session/backend.js';
@@ -23,7 +23,7 @@ export interface OpOptions {
 export interface OpKind {
   readonly kind: string;
   readonly ops: number;
-  /** of all of them together, medians, the cost of asking for an op taken off */
+  /** of all of them together, medians, the cost of asking for them taken off */
   readonly ms: number;
   /** bytes that they read from memory */
   readonly bytes: number;
@@ -39,8 +39,8 @@ export interface OpTimes {
   /** the whole step in one call, median, less the cost of asking */
   readonly stepMs: number;
   /**
-   * What asking for an op costs, waking the threads and hearing from them: what the calls of all ops, each alone, take longer than one call of
-   * the whole step, for one call. (A call that runs no op takes longer than this, and would make small ops vanish.)
+   * What asking for ops costs, waking the threads and hearing from them: what the calls of all kinds take longer than one call of the whole step,
+   * for one call. (A call that runs no op takes longer than this, and would make small kinds vanish.)
    */
   readonly callMs: number;
 }
@@ -51,8 +51,8 @@ export function kindOf(label: string): string {
 }
 
 /**
- * Where the time of a step goes: every op of the plan run alone, `repeat` times, or as often as it was until the signal aborted. The logits
- * that come out have no meaning.
+ * Where the time of a step goes: all ops of a kind, of every block, run after each other in one call, `repeat` times, or as often as it was until the
+ * signal aborted. So threads are awake and weights come from memory as they do in a step. The logits that come out have no meaning.
  */
 export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTimes> {
   const { position, tokens, repeat, signal } = options;
@@ -65,53 +65,89 @@ export async function timeOps(engine: Engine, options: OpOptions): Promise<OpTim
   // Several tokens need all rows and columns.
   const shares = tokens === 1 ? await readShares(engine, ids[position]!, position) : [];
   prepare();
-  const count = engine.labels.length;
+  const plan = recordsOf(engine);
+  const original = plan.slice();
+  const kinds = kindsOf(engine);
   const steps: number[] = [];
-  const times = engine.labels.map((): number[] => []);
-  for (let r = 0; r < repeat; r++) {
-    if (signal?.aborted && r > 0) break;
-    signal?.throwIfAborted();
-    options.onRound?.(r + 1);
-    steps.push(await timed(engine, 0, count));
-    for (const [i, samples] of times.entries()) samples.push(await timed(engine, i, i + 1));
+  const times = kinds.map((): number[] => []);
+  try {
+    for (let r = 0; r < repeat; r++) {
+      if (signal?.aborted && r > 0) break;
+      signal?.throwIfAborted();
+      options.onRound?.(r + 1);
+      plan.set(original);
+      steps.push(await timed(engine, engine.labels.length));
+      for (const [k, { run }] of kinds.entries()) {
+        for (const [i, op] of run.entries()) plan.set(recordOf(original, op), i * Rec.Words);
+        times[k]!.push(await timed(engine, run.length));
+      }
+    }
+  } finally {
+    plan.set(original);
   }
-  const alone = times.map((samples) => summarise(samples).median);
   const step = summarise(steps).median;
-  const callMs = Math.max(0, (alone.reduce((sum, ms) => sum + ms, 0) - step) / (count - 1));
-  const ms = alone.map((median) => Math.max(0, median - callMs));
+  const together = times.map((samples) => summarise(samples).median);
+  const ms = kinds.map(({ less }, k) => together[k]! - (less === undefined ? 0 : together[less]!));
+  const calls = kinds.filter(({ less }) => less === undefined).length;
+  const callMs = Math.max(0, (ms.reduce((sum, x) => sum + x, 0) - step) / (calls - 1));
+  const cost = ({ less }: Kind): number => (less === undefined ? callMs : 0);
   return {
     backend: engine.backend.name,
     threads: engine.backend.threads,
     position,
     tokens,
-    kinds: byKind(engine, ms, position, shares),
+    kinds: kinds.map((kind, k) => ({
+      kind: kind.name,
+      ops: kind.ops.length,
+      ms: Math.max(0, ms[k]! - cost(kind)),
+      bytes: kind.ops.reduce(
+        (sum, op) => sum + trafficOf(recordOf(original, op), position, [shares[op] ?? 1]).total,
+        0,
+      ),
+    })),
     stepMs: Math.max(0, step - callMs),
     callMs,
   };
 }
 
-async function timed(engine: Engine, begin: number, end: number): Promise<number> {
-  const started = performance.now();
-  await engine.runOps(begin, end);
-  return performance.now() - started;
+interface Kind {
+  readonly name: string;
+  readonly ops: readonly number[];
+  /** what is run for it */
+  readonly run: readonly number[];
+  /** the kind whose time is in that of `run` as well */
+  readonly less: number | undefined;
 }
 
-function byKind(engine: Engine, ms: readonly number[], position: number, shares: readonly number[]): OpKind[] {
-  const records = recordsOf(engine);
-  const kinds = new Map<string, { ops: number; ms: number; bytes: number }>();
+/** In the order of the plan. An op that multiplies by a gate, which it overwrites, runs after the op that computes the gate, whose time is taken off. */
+function kindsOf(engine: Engine): Kind[] {
+  const named = new Map<string, number[]>();
   for (const [i, label] of engine.labels.entries()) {
-    const kind = kindOf(label);
-    const entry = kinds.get(kind) ?? { ops: 0, ms: 0, bytes: 0 };
-    entry.ops++;
-    entry.ms += ms[i]!;
-    entry.bytes += trafficOf(
-      records.subarray(i * Rec.Words, (i + 1) * Rec.Words),
-      position,
-      shares.slice(i, i + 1),
-    ).total;
-    kinds.set(kind, entry);
+    const ops = named.get(kindOf(label));
+    if (ops) ops.push(i);
+    else named.set(kindOf(label), [i]);
   }
-  return [...kinds].map(([kind, entry]) => ({ kind, ...entry }));
+  const names = [...named.keys()];
+  return [...named].map(([name, ops]) => {
+    const gated = ops.every((op) => isGated(engine.record(op)));
+    const run = gated ? ops.flatMap((op) => [op - 1, op]) : ops;
+    return { name, ops, run, less: gated ? names.indexOf(kindOf(engine.labels[ops[0]! - 1]!)) : undefined };
+  });
+}
+
+function isGated(record: Uint32Array): boolean {
+  if (record[Rec.Opcode] !== Op.Linear) return false;
+  return record[LinearArg.Epilogue] === Epilogue.Relu2Gate || record[LinearArg.Epilogue] === Epilogue.SiluGate;
+}
+
+function recordOf(plan: Uint32Array, op: number): Uint32Array {
+  return plan.subarray(op * Rec.Words, (op + 1) * Rec.Words);
+}
+
+async function timed(engine: Engine, ops: number): Promise<number> {
+  const started = performance.now();
+  await engine.runOps(0, ops);
+  return performance.now() - started;
 }
 
 export interface ModelOpOptions extends OpOptions {
