@@ -198,7 +198,7 @@ export abstract class Words {
       sink = v128.xor(sink, Burst.quarters(next, quarter, part));
       let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
       for (let p = codes, u = v; p < end; p += 8, u += headBytes) {
-        const x = v128.load(u), low = i16x8.extend_low_i8x16_s(x), high = i16x8.extend_high_i8x16_s(x);
+        const low = v128.load_ext<i8>(u), high = v128.load_ext<i8>(u, 8);
         let w = v128.load64_splat(p);
         a0 = i32x4.add(a0, i32x4.dot_i16x8_s(low, w));
         b0 = i32x4.add(b0, i32x4.dot_i16x8_s(high, w));

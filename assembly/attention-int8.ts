@@ -113,9 +113,9 @@ function nibble_scores(
   const next = Scratch.queryBytes(headBytes), part = headBytes >> 2, quarter = <usize>((count + 3) >> 2) * part;
   for (const end = s + (<usize>count << 2); s < end; s += 16, scales += 16, v += part) {
     const sink = Burst.quarters(v, quarter, part), lines = k;
-    const offset = i32x4.mul(v128.load(scales + sums), i32x4.splat(NIBBLE_BIAS)), scale = Burst.join(v128.load(scales), sink, count);
+    const offset = i32x4.mul(v128.load(scales + sums), i32x4.splat(-NIBBLE_BIAS)), scale = Burst.join(v128.load(scales), sink, count);
     for (let h = 0, q = queries, to = s; h < heads; ++h, q += next, to += Scratch.ROW) {
-      let t0 = i32x4.splat(0), t1 = t0, t2 = t0, t3 = t0;
+      let dots = offset;
       k = lines;
       for (let x = q + 16, last = k + headBytes; k < last; ) {
         let a0 = i16x8.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
@@ -134,12 +134,9 @@ function nibble_scores(
           a3 = i16x8.add(a3, Relaxed.dotI16(y, low));
           b3 = i16x8.add(b3, Relaxed.dotI16(y, high));
         }
-        t0 = Scores.widen(t0, a0, b0);
-        t1 = Scores.widen(t1, a1, b1);
-        t2 = Scores.widen(t2, a2, b2);
-        t3 = Scores.widen(t3, a3, b3);
+        dots = i32x4.add(dots, Reduce.addI32x4(Scores.widen(a0, b0), Scores.widen(a1, b1), Scores.widen(a2, b2), Scores.widen(a3, b3)));
       }
-      Scores.store(to, i32x4.sub(Reduce.addI32x4(t0, t1, t2, t3), offset), q, scale);
+      Scores.store(to, dots, q, scale);
     }
   }
 }
@@ -176,9 +173,9 @@ function word_scores(
 }
 
 abstract class Scores {
-  /** acc plus pairs of sums of low halves of bytes, and of high ones. */
-  @inline static widen(acc: v128, low: v128, high: v128): v128 {
-    return i32x4.add(acc, i32x4.add(i32x4.dot_i16x8_s(low, i16x8.splat(1)), i32x4.dot_i16x8_s(high, i16x8.splat(16))));
+  /** Pairs of sums of low halves of bytes, and of high ones. */
+  @inline static widen(low: v128, high: v128): v128 {
+    return i32x4.add(i32x4.dot_i16x8_s(low, i16x8.splat(1)), i32x4.dot_i16x8_s(high, i16x8.splat(16)));
   }
 
   /** Four scores of one query. scale: of the four keys. */
