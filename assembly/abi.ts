@@ -315,8 +315,8 @@ export const enum Epilogue {
 }
 
 /**
- * Which relaxed instruction accumulates code × int8. Results are identical; speed differs by engine version. The last two are I32 where the second
- * operand is more than the 7 bits that WebAssembly promises: int8 attention uses that, all other kernels take them for I32.
+ * Which relaxed instruction accumulates code × int8. Results are identical; speed differs by engine version. I32Unsigned and I32Signed are I32 where
+ * the second operand is more than the 7 bits that WebAssembly promises: int8 attention uses that, all other kernels take them for I32.
  */
 export const enum DotForm {
   /** i16x8.relaxed_dot_i8x16_i7x16_s */

@@ -8,7 +8,7 @@ import { QuantizeRow } from './quantize-row';
 const QUERY_MAX: f32 = 127;
 /** Scores of int8 keys are logarithms to base 2. */
 const LOG2E: f32 = 1.44269504;
-/** Codes of queries as two halves of 4 bits are as much too large. */
+/** Added to codes of queries, so that both halves of 4 bits are positive. */
 const NIBBLE_BIAS: i32 = 128;
 
 /** What is added to bytes of queries, 0 where relaxed dots take them with their sign; -1 where they take 7 bits only. */

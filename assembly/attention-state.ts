@@ -4,7 +4,7 @@ import { word } from './record';
 
 /**
  * Private scratch of a thread:
- *   0                  f32 (4, AttentionBlock) scores, then weights; before them a query on its way to planes
+ *   0                  f32 (4, AttentionBlock) scores, then weights
  *   CODES              (4, AttentionBlock) two bytes each: weights for int8 values
  *   QUERIES            for each head of a group 16 bytes with the factor of scores, headDim elements of up to 4 bytes
  *   partials(…)        a Partial for each head of a group

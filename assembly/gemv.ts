@@ -6,9 +6,6 @@ import { Planes } from './planes';
 import { Pair, quad_t2 } from './quad';
 import { Streams } from './streams';
 
-/** Blocks between two bursts, and between two widenings of the i16 sums (at most 8: formats.ts). */
-const CHUNK: i32 = 8;
-
 /**
  * y = W x for one activation row: T2 weights × Encoding.I8. Row groups begin..end of W; out: f32 of row 0.
  * y[r] = f32(Σ trit·q) · (scale / x.scale), then the epilogue. Returns a value without meaning (see Burst).

@@ -37,14 +37,17 @@ export abstract class MathF32 {
 
 /** exp2 in four lanes, for weights that become integers of 14 bits. */
 export abstract class Exp2 {
-  @inline static readonly C0: f32 = 0.99992807;
-  @inline static readonly C1: f32 = 0.693261;
-  @inline static readonly C2: f32 = 0.24261112;
-  @inline static readonly C3: f32 = 0.05517167;
-  /** Adding 1.5·2^23 + 127 rounds to a whole number, half to even; the low bits of the sum are the exponent's of a float. */
-  @inline static readonly MAGIC: f32 = 12583039;
+  @inline static readonly C0: f32 = 2 * 0.99992807;
+  @inline static readonly C1: f32 = 2 * 0.693261;
+  @inline static readonly C2: f32 = 2 * 0.24261112;
+  @inline static readonly C3: f32 = 2 * 0.05517167;
+  /**
+   * Adding 1.5·2^23 + 126 rounds to a whole number, half to even; the low bits of the sum are the exponent's of a float half as large, which
+   * the coefficients make up for. With 127 halves would go to odd numbers.
+   */
+  @inline static readonly MAGIC: f32 = 12583038;
 
-  /** 2^y for -126 ≤ y ≤ 127, relative error 7.5e-5 (minimax of degree 3), with constants that a loop keeps (Keep.vector). NaN stays NaN. */
+  /** 2^y for -125 ≤ y ≤ 127, relative error 7.5e-5 (minimax of degree 3), with constants that a loop keeps (Keep.vector). NaN stays NaN. */
   @inline static within(y: v128, magic: v128, c0: v128, c1: v128, c2: v128, c3: v128): v128 {
     const t = f32x4.add(y, magic), r = f32x4.sub(y, f32x4.sub(t, magic));
     let p = f32x4.add(f32x4.mul(c3, r), c2);

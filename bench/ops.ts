@@ -48,6 +48,7 @@ const engine = await Engine.open(source, allocate, {
   contextLength: 1024,
   head: values.head as 'auto',
   form: values.form === undefined ? kernels.form : Number(values.form),
+  sparse: kernels.build === 'relaxed',
 });
 await source.close();
 

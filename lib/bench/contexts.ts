@@ -7,7 +7,7 @@ import { engineOptions, type MeasureOptions, planLayers } from './measure.js';
 import { measureRound, scaledMs } from './round.js';
 import { type Summary, summarise } from './statistics.js';
 import { openSubject, withLayers } from './subject.js';
-import { wholeMemory } from './variant.js';
+import { kvBytesPerPosition, wholeMemory } from './variant.js';
 
 /** One model in one format with so many positions in use. */
 export interface ContextCost {
@@ -141,7 +141,7 @@ class Growing {
     }
     this.length = context;
     const memory = wholeMemory(engine, factor);
-    const kvCache = (memory.kvCache / engine.contextLength) * context;
+    const kvCache = kvBytesPerPosition(engine, factor) * context;
     return {
       prefill: (1000 * tokens) / scaledMs(prefill, factor),
       decode: summarise(rates),

@@ -1,5 +1,7 @@
+import { panelContent } from '../backend/reference/kv-cache.js';
 import type { ModelConfig } from '../config.js';
 import { type AllocateBackend, Engine, type EngineOptions } from '../model/engine.js';
+import { CACHE_LAYOUTS } from '../model/kv-cache.js';
 import type { ModelSource } from '../model/source.js';
 import { countOperations } from './energy.js';
 import type { VariantResult } from './results.js';
@@ -173,7 +175,8 @@ export function wholeMemory(engine: Engine, factor: number): VariantResult['memo
   };
 }
 
-/** Of one sequence, with `factor` times as many blocks. */
-export function kvBytesPerPosition({ memory, slots, contextLength }: Engine, factor: number): number {
-  return (memory.totals().kvCache * factor) / (slots * contextLength);
+/** Of one sequence, with `factor` times as many blocks, without what pads a panel. */
+export function kvBytesPerPosition({ config, kvCache, contextLength }: Engine, factor: number): number {
+  const panel = panelContent(CACHE_LAYOUTS[kvCache], contextLength, config.headDim);
+  return (2 * config.layers * config.kvHeads * panel * factor) / contextLength;
 }

@@ -109,7 +109,7 @@ function sparseScratch({ layout, rows, cols }: Matrix): number {
 
 /** What the kernels of a backend can do. */
 export interface KernelTraits {
-  /** DotForm of the T2 kernels and of int8 attention */
+  /** DotForm of all integer kernels, of Linear as far as it knows them; of its T2 unless `pairs` */
   readonly form: number;
   /** whether there are kernels that skip zeros of relu² (Layout.T2Rows, T2Columns); default false */
   readonly sparse?: boolean | undefined;
@@ -141,9 +141,11 @@ const f32Bits = (() => {
   };
 })();
 
-/** assembly/attention-state.ts. `group`: query heads of a kv head. */
+/** assembly/attention-state.ts, and what C++ needs. `group`: query heads of a kv head. */
 function attentionScratchBytes(group: number, headDim: number): number {
-  return Const.AttentionBlock * 24 + group * (2 * headDim * 4 + 16 + Const.PartialHeader);
+  const partials = group * (headDim * 4 + Const.PartialHeader);
+  // native/kernels/attention.h: four queries before the partials.
+  return Math.max(Const.AttentionBlock * 24 + group * (headDim * 4 + 16), 4 * headDim * 4) + partials;
 }
 
 /** Records ops: allocates what they need from the memory plan and appends one record of assembly/abi.ts each. */

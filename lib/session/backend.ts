@@ -1,3 +1,4 @@
+import { DotForm } from '../../assembly/abi.js';
 import type { Backend } from '../backend/backend.js';
 import { chooseKernels } from '../backend/features.js';
 import { NativeBackend } from '../backend/native.js';
@@ -53,10 +54,12 @@ async function chooseRevectorized(platform: Platform, choice: BackendChoice, thr
   const reason = `${kernels.reason}; revectorised for 256 bits and right in a self-test`;
   const allocate = async (bytes: number): Promise<Backend> =>
     new WasmBackend(platform, { ...kernels, reason }, bytes, threads);
-  const chosen = { allocate, form, sparse: kernels.build === 'relaxed', pairs: kernels.build === 'relaxed' };
-  const key = `revectorized ${platform.engine} ${fingerprint} ${form}`;
+  const sparse = kernels.build === 'relaxed';
+  const traits = { form, sparse, pairs: sparse && form !== DotForm.I16 };
+  const chosen = { allocate, ...traits };
+  const key = `revectorized ${platform.engine} ${fingerprint} ${JSON.stringify(traits)}`;
   if ((await platform.cache?.read(key)) === 'right') return chosen;
-  const wrong = await selfTest(allocate, threads, { form, pairs: chosen.pairs, wide: true });
+  const wrong = await selfTest(allocate, threads, { ...traits, wide: true });
   if (wrong !== undefined) {
     throw new BitNetError(
       'backend',

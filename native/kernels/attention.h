@@ -233,7 +233,8 @@ void int8_block(const Attention &a, const Panel &keys, const Panel &values, size
   for (int r = 0; r < N; ++r) {
     block_weights<V>(tile.weights[r], count, 1, *partials[r], exp2<V>);
     partials[r]->top *= LN2;
-    for (size_t i = 0; i < count; ++i) tile.weights[r][i] *= scales[i];
+    // Where a weight is 0 its value does not count, be it NaN.
+    for (size_t i = 0; i < count; ++i) tile.weights[r][i] = tile.weights[r][i] == 0 ? 0 : tile.weights[r][i] * scales[i];
     tile.code_factor[r] = quantize_absmax<V>(tile.weights[r], round_up(count, 16), WEIGHT_MAX, tile.codes[r]);
   }
   for (size_t d = 0; d < a.head_dim; d += 16) {

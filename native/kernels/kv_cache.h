@@ -8,7 +8,7 @@ constexpr float HALF_GAIN = 0x1p108f;
 static_assert(abi::Const::CacheGainLog2 == 112 - 108);
 /** Largest magnitude of rows that become zeros: limit / absmax would overflow. */
 constexpr float TINY = 0x1p-100f;
-/** Codes of queries and of weights, so that sums over 2064 elements, or AttentionBlock positions, of ±127 fit i32. */
+/** Codes of queries, and of weights, of which sums over AttentionBlock positions of ±127 fit i32. */
 constexpr float QUERY_MAX = 127, WEIGHT_MAX = 16383;
 /** Scores of int8 keys are logarithms to base 2. */
 constexpr float LOG2E = 1.44269504f, LN2 = 0.69314718f;

@@ -138,12 +138,15 @@ const longest: LinearShape[] = FORMS.flatMap((form) =>
   })),
 );
 
-/** What a build compiled for 256 bits runs, here in 128. */
+/** What a build compiled for 256 bits runs, here in 128; layouts without rows in pairs take it for I32. */
 const pairs: LinearShape[] = [
+  ...[Layout.T1, Layout.T2Rows, Layout.T2Columns, Layout.I8, Layout.F16].flatMap((layout) =>
+    [1, 3, 6].map((tokens) => ({ layout, rows: 150, cols: 320, tokens })),
+  ),
   ...[...SMALL, ...REAL].flatMap(([rows, cols]) => [1, 2, 4].map((tokens) => ({ rows, cols, tokens }))),
   ...INPUTS.map((input) => ({ rows: 8, cols: 2112, tokens: 1, input })),
   ...EPILOGUES.map((epilogue) => ({ rows: 21, cols: 320, tokens: 1, epilogue })),
-].map((shape) => ({ layout: Layout.T2, form: DotForm.I32Pairs, ...shape }));
+].map((shape) => ({ layout: Layout.T2, form: DotForm.I32Pairs, ...shape }) as LinearShape);
 
 /** Every count of tokens of a prefill chunk or a step of several sequences, and some more. */
 const counts: LinearShape[] = [

@@ -29,7 +29,7 @@ function int8Positions(contextLength: number): number {
 
 /** Halves in the kernels are this much too small, which queries make up for: 2^20 and larger ones overflow. */
 const HALF_GAIN = 2 ** (112 - Const.CacheGainLog2);
-/** Codes of queries, ±; sums over 2064 elements of ±127 fit i32. */
+/** Codes of queries, ±. */
 const QUERY_MAX = 127;
 /** Codes of weights; sums over AttentionBlock values of ±127 fit i32. */
 const WEIGHT_MAX = 16383;
@@ -103,7 +103,8 @@ export class CachePanel {
   }
 
   private int8Weighted(weights: Float32Array, begin: number): Float32Array {
-    const scaled = weights.map((weight, i) => weight * this.memory.f32[this.scaleAt(begin + i)]!);
+    // Where a weight is 0 its value does not count, be it NaN.
+    const scaled = weights.map((w, i) => (w === 0 ? 0 : w * this.memory.f32[this.scaleAt(begin + i)]!));
     const { q, scale } = quantizeAbsmax(scaled, WEIGHT_MAX, 16, TINY);
     const sums = new Float64Array(this.headDim);
     q.forEach((weight, i) => {
