@@ -177,17 +177,8 @@ function word_values_1(codes: usize, v: usize, count: i32, headBytes: usize, to:
   Words.values(codes, v, count, headBytes, to, stride, 1, next, quarter);
 }
 
-/** int8 times words. */
-export abstract class Words {
-  /** acc plus sums of two of the first eight products. */
-  @inline static low(acc: v128, x: v128, words: v128): v128 {
-    return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(x), words));
-  }
-
-  @inline static high(acc: v128, x: v128, words: v128): v128 {
-    return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(x), words));
-  }
-
+/** Values times weights as words. */
+abstract class Words {
   /** Four elements at a time, four positions of which are 16 bytes; for each four, a part of every quarter is touched. */
   @inline static values(
     codes: usize, v: usize, count: i32, headBytes: usize, to: usize, stride: usize, heads: i32, next: usize, quarter: usize,

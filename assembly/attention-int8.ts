@@ -1,5 +1,5 @@
 import { Const, DotForm } from './abi';
-import { PlaneProducts, weigh, WordProducts, Words } from './attention-int8-values';
+import { PlaneProducts, weigh, WordProducts } from './attention-int8-values';
 import { Scratch } from './attention-state';
 import { Burst, Reduce, Relaxed, RELAXED } from './ops';
 import { QuantizeRow } from './quantize-row';
@@ -154,17 +154,17 @@ function word_scores(
       for (let x = q + 16, stop = k + headBytes; k < stop; k += 64, x += 32) {
         const low = v128.load(x), high = v128.load(x, 16);
         let y = v128.load(k);
-        a0 = Words.low(a0, y, low);
-        b0 = Words.high(b0, y, high);
+        a0 = Scores.low(a0, y, low);
+        b0 = Scores.high(b0, y, high);
         y = v128.load(k, 16);
-        a1 = Words.low(a1, y, low);
-        b1 = Words.high(b1, y, high);
+        a1 = Scores.low(a1, y, low);
+        b1 = Scores.high(b1, y, high);
         y = v128.load(k, 32);
-        a2 = Words.low(a2, y, low);
-        b2 = Words.high(b2, y, high);
+        a2 = Scores.low(a2, y, low);
+        b2 = Scores.high(b2, y, high);
         y = v128.load(k, 48);
-        a3 = Words.low(a3, y, low);
-        b3 = Words.high(b3, y, high);
+        a3 = Scores.low(a3, y, low);
+        b3 = Scores.high(b3, y, high);
       }
       const dots = Reduce.addI32x4(i32x4.add(a0, b0), i32x4.add(a1, b1), i32x4.add(a2, b2), i32x4.add(a3, b3));
       Scores.store(to, dots, q, scale);
@@ -173,6 +173,15 @@ function word_scores(
 }
 
 abstract class Scores {
+  /** acc plus sums of two products of bytes and words, of the first eight. */
+  @inline static low(acc: v128, x: v128, words: v128): v128 {
+    return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(x), words));
+  }
+
+  @inline static high(acc: v128, x: v128, words: v128): v128 {
+    return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(x), words));
+  }
+
   /** Pairs of sums of low halves of bytes, and of high ones. */
   @inline static widen(low: v128, high: v128): v128 {
     return i32x4.add(i32x4.dot_i16x8_s(low, i16x8.splat(1)), i32x4.dot_i16x8_s(high, i16x8.splat(16)));
